@@ -1,0 +1,66 @@
+"""The one place that opens MongoDB, and the one translation of its failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, NotPrimaryError, PyMongoError, WTimeoutError
+
+from services.errors import Unavailable
+from services.settings import Settings
+
+Document = dict[str, Any]
+Db = Database[Document]
+T = TypeVar("T")
+
+# Transaction commits whose outcome is unknown are retried by pymongo under the same transaction number, so a lost
+# reply never doubles a write; the loop is bounded by the client's own 120 s limit.
+READ_TIMEOUT_SECONDS = 3.0
+
+
+def connect(settings: Settings, *, timeout_seconds: float = READ_TIMEOUT_SECONDS, app: str = "fraud-desk") -> Db:
+    """The desk's database. Lazy: nothing is sent until the first operation.
+
+    Every operation is bounded: finding a server, connecting and waiting for a reply each take at most
+    `timeout_seconds` before `Unavailable` is raised (see `translated`). Times come back aware, in UTC.
+    """
+    milliseconds = int(timeout_seconds * 1000)
+    client: MongoClient[Document] = MongoClient(
+        settings.mongodb_uri,
+        appname=app,
+        tz_aware=True,
+        serverSelectionTimeoutMS=milliseconds,
+        connectTimeoutMS=milliseconds,
+        socketTimeoutMS=max(milliseconds, 10_000) if timeout_seconds > READ_TIMEOUT_SECONDS else milliseconds,
+        maxPoolSize=50,
+        waitQueueTimeoutMS=milliseconds,
+    )
+    return client[settings.database]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "the database did not answer" into `Unavailable`; every other error is ours and propagates."""
+    try:
+        yield
+    except (ConnectionFailure, ExecutionTimeout, NotPrimaryError, WTimeoutError) as error:
+        raise Unavailable("MongoDB is not reachable.", dependency="MongoDB") from error
+    except PyMongoError as error:
+        # Transient by MongoDB's own word (step-down, shutdown in progress, snapshot gone): trying again can succeed.
+        if error.has_error_label("TransientTransactionError") or getattr(error, "code", None) in (91, 11600, 189):
+            raise Unavailable("MongoDB is not reachable.", dependency="MongoDB") from error
+        raise
+
+
+def in_transaction(db: Db, work: Callable[[ClientSession], T]) -> T:
+    """Run `work(session)` as one database transaction: all of its writes happen, or none.
+
+    `work` may run more than once (transient conflicts); it must build everything from its arguments.
+    """
+    with translated(), db.client.start_session() as session:
+        return session.with_transaction(work)

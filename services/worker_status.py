@@ -1,0 +1,130 @@
+"""What each long-running process says of itself, for Loop health and the warning strip.
+
+A status is advice, not truth: it is written at most every `BEAT_SECONDS`, is lost when MongoDB is down, and never
+decides anything. The committed place of a worker is in `positions`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from services.errors import Unavailable
+
+BEAT_SECONDS = 2.0
+DOWN_AFTER_SECONDS = 10.0
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    RUNNING = "running"
+    WAITING = "waiting"  # alive, but something it needs does not answer; last_error says what
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One row of `workers`. Lag is in seconds (None: not known); counts are totals since the worker's first start."""
+
+    name: str
+    state: WorkerState
+    pid: int
+    started_at: datetime
+    heartbeat_at: datetime
+    counts: Mapping[str, int] = field(default_factory=dict)
+    lag_seconds: float | None = None
+    position: Mapping[str, Any] = field(default_factory=dict)
+    last_error: str | None = None
+    last_error_at: datetime | None = None
+
+    def is_down(self, now: datetime) -> bool:
+        """No heartbeat for DOWN_AFTER_SECONDS, or it said itself that it stopped or failed."""
+        silent = now - self.heartbeat_at > timedelta(seconds=DOWN_AFTER_SECONDS)
+        return silent or self.state in (WorkerState.FAILED, WorkerState.STOPPED)
+
+
+class StatusStore(Protocol):
+    def put(self, status: WorkerStatus) -> None: ...
+
+    def get(self, name: str) -> WorkerStatus | None: ...
+
+    def all(self) -> tuple[WorkerStatus, ...]: ...
+
+
+def utc_now() -> datetime:
+    """The wall clock, aware, at MongoDB's resolution of one millisecond."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Reporter:
+    """A worker's own heartbeat. Counts continue from the last run of the same worker.
+
+    `beat` is cheap to call in a tight loop: it writes when `BEAT_SECONDS` have passed or the state or error changed,
+    and swallows `Unavailable` because a worker must not stop working when it cannot report.
+    """
+
+    def __init__(self, name: str, store: StatusStore, *, clock: Callable[[], datetime] = utc_now) -> None:
+        self._name, self._store, self._clock = name, store, clock
+        self._started_at = clock()
+        self._counts: dict[str, int] | None = None
+        self._pending: dict[str, int] = {}
+        self._written: WorkerStatus | None = None
+        self._error: tuple[str, datetime] | None = None
+        self._lag: float | None = None
+        self._position: Mapping[str, Any] = {}
+
+    def beat(
+        self,
+        state: WorkerState = WorkerState.RUNNING,
+        *,
+        counts: Mapping[str, int] | None = None,
+        lag_seconds: float | None = None,
+        position: Mapping[str, Any] | None = None,
+        error: str | None = None,
+        force: bool = False,
+    ) -> None:
+        """Report. `counts` are increments since the last call; `error` is one sentence and stays until the next one."""
+        now = self._clock()
+        for key, value in (counts or {}).items():
+            self._pending[key] = self._pending.get(key, 0) + value
+        if error is not None:
+            self._error = (error, now)
+        if lag_seconds is not None:
+            self._lag = lag_seconds
+        if position is not None:
+            self._position = position
+        last = self._written
+        fresh = last is not None and now - last.heartbeat_at < timedelta(seconds=BEAT_SECONDS)
+        changed = last is None or last.state != state or (self._error is not None and last.last_error != self._error[0])
+        if fresh and not changed and not force:
+            return
+        try:
+            self._write(state, now)
+        except Unavailable:
+            return
+
+    def _write(self, state: WorkerState, now: datetime) -> None:
+        if self._counts is None:
+            former = self._store.get(self._name)
+            self._counts = dict(former.counts) if former else {}
+        totals = {key: self._counts.get(key, 0) + self._pending.get(key, 0) for key in {*self._counts, *self._pending}}
+        status = WorkerStatus(
+            name=self._name,
+            state=state,
+            pid=os.getpid(),
+            started_at=self._started_at,
+            heartbeat_at=now,
+            counts=totals,
+            lag_seconds=self._lag,
+            position=self._position,
+            last_error=self._error[0] if self._error else None,
+            last_error_at=self._error[1] if self._error else None,
+        )
+        self._store.put(status)
+        self._counts, self._pending, self._written = totals, {}, status
