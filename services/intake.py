@@ -1,0 +1,160 @@
+"""The front door: transactions and fraud reports come in here, checked and stored, or refused with every reason.
+
+A batch is not all-or-nothing: good records are kept, each as one whole document, and each bad one is listed.
+Sending a batch again (after a lost reply, say) changes nothing: known ids count as duplicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from services.domain.states import LabelSource
+from services.domain.transaction_rules import check_transaction, shown
+from services.errors import Problem
+
+MAX_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeResult:
+    """accepted + duplicates + refused = records sent. `problems` also names the duplicates (nothing was changed)."""
+
+    accepted: int
+    duplicates: int
+    refused: int
+    problems: tuple[Problem, ...]
+
+    @property
+    def sentence(self) -> str | None:
+        """One sentence for a person, or None when everything was accepted."""
+        if not self.problems:
+            return None
+        parts = []
+        if self.refused:
+            parts.append(f"{self.refused} of {self.accepted + self.duplicates + self.refused} refused")
+        if self.duplicates:
+            parts.append(f"{self.duplicates} already known (nothing changed)")
+        parts.append(f"{self.accepted} kept")
+        details = "; ".join(f"row {p.row}{f' {p.field}' if p.field else ''}: {p.message}" for p in self.problems[:20])
+        more = f"; and {len(self.problems) - 20} more problems" if len(self.problems) > 20 else ""
+        return f"{', '.join(parts)}. {details}{more}."
+
+
+@dataclass(frozen=True, slots=True)
+class FraudReport:
+    """Somebody outside the desk says a transaction was fraud: the bank (chargeback) or the customer."""
+
+    transaction_id: str
+    source: LabelSource
+    reported_at: datetime
+
+
+class IntakeStore(Protocol):
+    def insert(self, documents: Sequence[dict[str, Any]]) -> set[str]:
+        """Store each document that is new, whole; return the ids that were already there."""
+        ...
+
+    def same(self, documents: Sequence[dict[str, Any]]) -> set[str]:
+        """The ids of those documents whose stored amount, time and customer equal the given ones."""
+        ...
+
+    def record_report(self, report: FraudReport) -> str:
+        """Label the transaction as fraud in one database transaction. "recorded", "known" or "unknown"."""
+        ...
+
+
+class Intake:
+    def __init__(self, store: IntakeStore) -> None:
+        self._store = store
+
+    def submit(self, records: Sequence[Any], *, received_at: datetime) -> IntakeResult:
+        """Check and store a batch of at most MAX_BATCH records (more: all are refused, nothing is stored).
+
+        Raises Unavailable when the database does not answer; what was stored by then is found as duplicates when the
+        batch is sent again.
+        """
+        if len(records) > MAX_BATCH:
+            problem = Problem(MAX_BATCH, "", f"a batch holds at most {MAX_BATCH:,} records, this one {len(records):,}")
+            return IntakeResult(0, 0, len(records), (problem,))
+        problems: list[Problem] = []
+        refused = 0
+        good: dict[str, tuple[int, dict[str, Any]]] = {}
+        doubles: list[tuple[int, dict[str, Any]]] = []
+        for row, record in enumerate(records):
+            document, found = check_transaction(record, row=row, now=received_at)
+            problems += found
+            if document is None:
+                refused += 1
+            elif document["_id"] in good:
+                doubles.append((row, document))
+            else:
+                good[document["_id"]] = (row, document)
+        known = self._store.insert([document for _, document in good.values()]) if good else set()
+        repeated = [good[key] for key in known] + doubles
+        same = self._store.same([document for _, document in repeated]) if repeated else set()
+        duplicates = 0
+        for row, document in repeated:
+            if document["_id"] in same and (document["_id"] in known or document == good[document["_id"]][1]):
+                duplicates += 1
+                problems.append(Problem(row, "transaction_id", "was received before; nothing was changed"))
+            else:
+                refused += 1
+                text = "was received before with another amount, time or customer; the first one was kept"
+                problems.append(Problem(row, "transaction_id", text))
+        ordered = tuple(sorted(problems, key=lambda p: p.row))
+        return IntakeResult(len(good) - len(known), duplicates, refused, ordered)
+
+    def report(self, reports: Sequence[Any], *, received_at: datetime) -> IntakeResult:
+        """Record fraud reports `{transaction_id, value: "fraud", source: chargeback|customer, reported_at}`."""
+        problems: list[Problem] = []
+        accepted = duplicates = refused = 0
+        for row, record in enumerate(reports[:MAX_BATCH]):
+            report, found = _check_report(record, row, received_at)
+            if report is None:
+                refused += 1
+                problems += found
+                continue
+            outcome = self._store.record_report(report)
+            if outcome == "recorded":
+                accepted += 1
+            elif outcome == "known":
+                duplicates += 1
+                problems.append(Problem(row, "transaction_id", "was reported before; nothing was changed"))
+            else:
+                refused += 1
+                problems.append(Problem(row, "transaction_id", f"{shown(report.transaction_id)} is not known here"))
+        if len(reports) > MAX_BATCH:
+            refused += len(reports) - MAX_BATCH
+            problems.append(Problem(MAX_BATCH, "", f"a batch holds at most {MAX_BATCH:,} reports"))
+        return IntakeResult(accepted, duplicates, refused, tuple(problems))
+
+
+def _check_report(record: Any, row: int, now: datetime) -> tuple[FraudReport | None, list[Problem]]:
+    if not isinstance(record, Mapping):
+        return None, [Problem(row, "", "must be an object")]
+    problems = [
+        Problem(row, str(key)[:40], "is not a known field")
+        for key in record
+        if key not in ("transaction_id", "value", "source", "reported_at")
+    ]
+    identifier, source = record.get("transaction_id"), record.get("source")
+    if not isinstance(identifier, str) or not identifier or len(identifier) > 64:
+        problems.append(Problem(row, "transaction_id", "is missing or not an id"))
+    if record.get("value", "fraud") != "fraud":
+        problems.append(Problem(row, "value", f"must be fraud, got {shown(record.get('value'))}"))
+    if source not in (LabelSource.CHARGEBACK, LabelSource.CUSTOMER):
+        problems.append(Problem(row, "source", f"must be chargeback or customer, got {shown(source)}"))
+    moment = record.get("reported_at", now)
+    try:
+        moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+        if not isinstance(moment, datetime) or moment.tzinfo is None or moment.astimezone(UTC) > now:
+            raise ValueError
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        problems.append(Problem(row, "reported_at", "must be a past date and time with an offset from UTC"))
+    if problems:
+        return None, problems
+    return FraudReport(str(identifier), LabelSource(source), moment), []
