@@ -1,0 +1,226 @@
+"""Reading `transactions` for the screens. Every query here is served by an index of `schema`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.adapters.mongo.client import Db, Document, translated
+from services.adapters.mongo.documents import ROW_FIELDS, queue_row, transaction
+from services.transactions import (
+    CustomerProfile,
+    Facets,
+    QueueFilter,
+    QueueRow,
+    QueueView,
+    Sort,
+    Transaction,
+)
+from services.worker_status import utc_now
+
+_ORDER = {
+    Sort.RISK: ("score.value", -1),
+    Sort.NEWEST: ("event_time", -1),
+    Sort.VALUE: ("amount_minor", -1),
+    Sort.DUE: ("alert.due_at", 1),
+}
+_MAX_TIME_MS = 2500
+_UNSCORED_AFTER = timedelta(seconds=10)
+_UNSCORED_WINDOW = timedelta(days=1)
+
+
+class MongoTransactionStore:
+    """Satisfies `services.transactions.TransactionStore`."""
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+        self._transactions = db["transactions"]
+
+    def now(self) -> datetime:
+        return utc_now()
+
+    def page(self, filters: QueueFilter, *, sort: Sort, after: tuple[Any, str] | None, limit: int) -> list[QueueRow]:
+        query = _query(filters)
+        name, direction = _ORDER[sort]
+        if sort is Sort.RISK and filters.view is not QueueView.OPEN_ALERTS:
+            query.setdefault("score.value", {"$gte": 0})  # the unscored have no place in an order by risk
+        if after is not None:
+            _start_after(query, name, direction, sort, after)
+        with translated():
+            found = (
+                self._transactions.find(query, ROW_FIELDS)
+                .sort([(name, direction), ("_id", direction)])
+                .limit(limit)
+                .max_time_ms(_MAX_TIME_MS)
+            )
+            return [queue_row(document) for document in found]
+
+    def matching(self, filters: QueueFilter, *, cap: int) -> int:
+        with translated():
+            return self._transactions.count_documents(_query(filters), limit=cap, maxTimeMS=_MAX_TIME_MS)
+
+    def desk_counts(self) -> tuple[int, int, int, int]:
+        now = utc_now()
+        with translated():
+            alerts = list(
+                self._transactions.aggregate(
+                    [
+                        {"$match": {"alert.status": "open"}},
+                        {
+                            "$group": {
+                                "_id": None,
+                                "open": {"$sum": 1},
+                                "value": {"$sum": "$alert.value_at_risk_minor"},
+                                "overdue": {"$sum": {"$cond": [{"$lt": ["$alert.due_at", now]}, 1, 0]}},
+                            }
+                        },
+                    ],
+                    maxTimeMS=_MAX_TIME_MS,
+                )
+            )
+            unscored = self._transactions.count_documents(
+                {
+                    "score.scored_at": None,
+                    "received_at": {"$gte": now - _UNSCORED_WINDOW, "$lt": now - _UNSCORED_AFTER},
+                },
+                limit=100_000,
+                maxTimeMS=_MAX_TIME_MS,
+            )
+        total = alerts[0] if alerts else {"open": 0, "value": 0, "overdue": 0}
+        return total["open"], total["value"], total["overdue"], unscored
+
+    def newer(self, filters: QueueFilter, *, since: datetime, cap: int) -> int:
+        query = _query(filters)
+        moment = "alert.opened_at" if filters.view is QueueView.OPEN_ALERTS else "received_at"
+        query[moment] = {"$gt": since}
+        # Whatever arrives is scored within seconds; the bound lets the newest-first index end the search early.
+        query.setdefault("event_time", {"$gte": since - timedelta(hours=1)})
+        with translated():
+            return self._transactions.count_documents(query, limit=cap, maxTimeMS=_MAX_TIME_MS)
+
+    def facets(self) -> Facets:
+        """Values seen in the last 20,000 transactions."""
+        with translated():
+            found = list(
+                self._transactions.aggregate(
+                    [
+                        {"$sort": {"event_time": -1, "_id": -1}},
+                        {"$limit": 20_000},
+                        {
+                            "$group": {
+                                "_id": None,
+                                "channels": {"$addToSet": "$channel"},
+                                "categories": {"$addToSet": "$merchant.category"},
+                                "countries": {"$addToSet": "$merchant.country"},
+                            }
+                        },
+                    ],
+                    maxTimeMS=_MAX_TIME_MS,
+                )
+            )
+        if not found:
+            return Facets((), (), ())
+        return Facets(*(tuple(sorted(found[0][key])) for key in ("channels", "categories", "countries")))
+
+    def get(self, transaction_id: str) -> Transaction | None:
+        with translated():
+            document = self._transactions.find_one({"_id": transaction_id})
+            if document is None:
+                return None
+            events = list(
+                self._db["case_events"].find({"transaction_id": transaction_id}).sort([("at", 1), ("_id", 1)]).limit(500)
+            )
+            labels = list(
+                self._db["labels"]
+                .find({"transaction_id": transaction_id})
+                .sort([("labelled_at", 1), ("_id", 1)])
+                .limit(500)
+            )
+        return transaction(document, events, labels)
+
+    def customer_history(self, customer_id: str, *, until: datetime, limit: int) -> list[QueueRow]:
+        query = {"customer_id": customer_id, "event_time": {"$lte": until}}
+        with translated():
+            found = self._transactions.find(query, ROW_FIELDS).sort("event_time", -1).limit(limit)
+            return [queue_row(document) for document in found.max_time_ms(_MAX_TIME_MS)]
+
+    def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile:
+        recent = {"customer_id": customer_id, "event_time": {"$gte": now - timedelta(days=90)}}
+        with translated():
+            first = self._transactions.find_one({"customer_id": customer_id}, {"event_time": 1}, sort=[("event_time", 1)])
+            found = list(
+                self._transactions.aggregate(
+                    [
+                        {"$match": recent},
+                        {
+                            "$group": {
+                                "_id": None,
+                                "transactions": {"$sum": 1},
+                                "mean": {"$avg": "$amount_minor"},
+                                "maximum": {"$max": "$amount_minor"},
+                                "countries": {"$addToSet": "$merchant.country"},
+                                "devices": {"$addToSet": "$device.id"},
+                                "fraud": {"$sum": {"$cond": [{"$eq": ["$label.value", "fraud"]}, 1, 0]}},
+                            }
+                        },
+                    ],
+                    maxTimeMS=_MAX_TIME_MS,
+                )
+            )
+        if not found:
+            return CustomerProfile(first["event_time"] if first else None, 0, None, None, (), 0, 0)
+        total: Document = found[0]
+        return CustomerProfile(
+            first_seen=first["event_time"] if first else None,
+            transactions_90d=total["transactions"],
+            mean_amount_minor=total["mean"],
+            max_amount_minor=total["maximum"],
+            countries=tuple(sorted(total["countries"])),
+            devices=len(total["devices"]),
+            fraud_labels=total["fraud"],
+        )
+
+
+def _query(filters: QueueFilter) -> Document:
+    query: Document = {}
+    if filters.view is QueueView.OPEN_ALERTS:
+        query["alert.status"] = "open"
+    elif filters.view is QueueView.DECIDED:
+        query["label.value"] = {"$exists": True}
+        query["label.source"] = "analyst"
+    for name, values in (
+        ("channel", filters.channels),
+        ("merchant.category", filters.categories),
+        ("merchant.country", filters.countries),
+        ("score.decision", filters.decisions),
+    ):
+        if values:
+            query[name] = {"$in": list(values)}
+    amount = {"$gte": filters.min_amount_minor, "$lte": filters.max_amount_minor}
+    if bounds := {operator: value for operator, value in amount.items() if value is not None}:
+        query["amount_minor"] = bounds
+    period = {"$gte": filters.since, "$lt": filters.until}
+    if bounds := {operator: value for operator, value in period.items() if value is not None}:
+        query["event_time"] = bounds
+    if filters.before_or_at is not None:
+        moment = "alert.opened_at" if filters.view is QueueView.OPEN_ALERTS else "received_at"
+        query[moment] = {"$lte": filters.before_or_at}
+    if filters.search:
+        if len(filters.search) == 4 and filters.search.isdigit():
+            query["card.last4"] = filters.search
+        else:
+            keys = ("_id", "customer_id", "merchant.id")
+            query["$or"] = [{key: filters.search} for key in keys]
+    return query
+
+
+def _start_after(query: Document, name: str, direction: int, sort: Sort, after: tuple[Any, str]) -> None:
+    value, identifier = after
+    if sort in (Sort.NEWEST, Sort.DUE) and value is not None:
+        value = datetime.fromtimestamp(value / 1000, UTC)
+    beyond, reached = ("$lt", "$lte") if direction < 0 else ("$gt", "$gte")
+    # The outer bound lets the index start at the right place; the inner one settles ties by id.
+    query["$and"] = [
+        {name: {reached: value}},
+        {"$or": [{name: {beyond: value}}, {name: value, "_id": {beyond: identifier}}]},
+    ]
