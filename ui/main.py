@@ -1,0 +1,49 @@
+"""The entry script: runs on every full rerun, decides who may see anything, then runs the page the URL asks for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from services.errors import ServiceError
+from services.settings import Settings
+from ui import errors, gate, navigation, page, session
+
+STATIC = Path(__file__).parent.parent / "static"
+
+
+def _named(show: partial[None], name: str) -> partial[None]:
+    show.__name__ = name  # type: ignore[attr-defined]
+    return show
+
+
+def main() -> None:
+    st.set_page_config(page_title=gate.PRODUCT, page_icon=str(STATIC / "icon.svg"), layout="wide")
+    try:
+        settings = Settings.from_environment()
+    except ServiceError as error:
+        navigation.only(_named(partial(gate.not_configured, error), "not_configured")).run()
+        return
+    if settings.setup_progress is not None:
+        from ui import startup
+    if settings.setup_progress is not None and not startup.is_ready(settings.setup_progress):
+        navigation.only(_named(partial(startup.render, settings.setup_progress), "starting")).run()
+        return
+    state = session.current()
+    if isinstance(state, session.SignedOut):
+        navigation.only(_named(partial(gate.sign_in, state), "sign_in")).run()
+        return
+    if isinstance(state, session.NoRole):
+        navigation.only(_named(partial(gate.no_role, state), "no_role")).run()
+        return
+    st.logo(str(STATIC / "logo.svg"), size="medium", icon_image=str(STATIC / "icon.svg"))
+    chosen = navigation.pages(state.actor)
+    gate.person(state)
+    page.warnings()
+    with errors.shown():
+        chosen.run()
+
+
+main()
