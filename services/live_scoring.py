@@ -1,0 +1,115 @@
+"""Scoring something that is not (yet) a transaction of the desk: typed in, or a file of rows. Nothing is stored.
+
+The path is the production one: features from the customers' current state, then the scoring API (Lambda), then the
+endpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.access import Actor, Permission, require
+from services.domain.states import Decision
+from services.domain.transaction_rules import check_transaction
+from services.errors import InvalidData, Problem
+from services.features import FEATURES, compute, entity_keys, event_from_document, new_state
+from services.scoring import Scores, Scoring, Thresholds, ThresholdStore
+from services.transactions import Reason
+from services.worker_status import utc_now
+
+MAX_ROWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScore:
+    row: int
+    transaction_id: str
+    score: float
+    decision: Decision
+    reasons: tuple[Reason, ...]
+    features: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds for the whole request: features from state, the way to the model and back, the model, and all."""
+
+    features_ms: float
+    network_ms: float
+    model_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveScores:
+    results: tuple[LiveScore, ...]
+    latency: Latency
+    model_version: str
+    thresholds: Thresholds
+
+
+class EntityStore(Protocol):
+    def load(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The states that exist, by entity key."""
+        ...
+
+
+class TimedScores(Scores, Protocol):
+    """The scoring API; `last_model_ms` is the time the model itself took in the latest call."""
+
+    def model_ms(self) -> float: ...
+
+
+class LiveScoring:
+    def __init__(self, api: TimedScores, entities: EntityStore, thresholds: ThresholdStore) -> None:
+        self._api, self._entities = api, entities
+        self._scoring = Scoring(api, thresholds)
+
+    def check(self, records: Sequence[Any]) -> tuple[list[int], tuple[Problem, ...]]:
+        """The rows that could be scored, and every problem of the others. For a preview before scoring the good ones."""
+        now = utc_now()
+        checked = [check_transaction(record, row=row, now=now) for row, record in enumerate(records)]
+        good = [row for row, (document, _) in enumerate(checked) if document is not None]
+        return good, tuple(problem for _, found in checked for problem in found)
+
+    def score(self, records: Sequence[Any], *, actor: Actor) -> LiveScores:
+        """Score up to MAX_ROWS records of the intake's shape. Each row sees the desk's state as it is now, not the
+        rows before it. Raises InvalidData listing every problem of every row (nothing is scored then), Unavailable.
+        """
+        require(actor, Permission.SCORE_LIVE)
+        if not 0 < len(records) <= MAX_ROWS:
+            raise InvalidData(f"Score between 1 and {MAX_ROWS:,} rows at once; these are {len(records):,}.")
+        now = utc_now()
+        checked = [check_transaction(record, row=row, now=now) for row, record in enumerate(records)]
+        problems = [problem for _, found in checked for problem in found]
+        if problems:
+            bad = len({problem.row for problem in problems})
+            raise InvalidData(f"{bad} of {len(records)} rows cannot be scored; nothing was scored.", problems)
+        documents = [document for document, _ in checked if document is not None]
+        started = time.perf_counter()
+        events = [event_from_document(document) for document in documents]
+        keys = {key for event in events for key in entity_keys(event)}
+        states = self._entities.load(sorted(keys))
+        for key in keys - states.keys():
+            states[key] = new_state(key.partition(":")[0])
+        vectors = [compute(event, states) for event in events]
+        computed = time.perf_counter()
+        assessed = self._scoring.assess(vectors, explain_all=True)
+        total_ms = (time.perf_counter() - started) * 1000
+        features_ms, model_ms = (computed - started) * 1000, self._api.model_ms()
+        results = tuple(
+            LiveScore(
+                row=row,
+                transaction_id=document["_id"],
+                score=assessment.value,
+                decision=assessment.decision,
+                reasons=assessment.reasons,
+                features=dict(zip((spec.name for spec in FEATURES), vector, strict=True)),
+            )
+            for row, (document, vector, assessment) in enumerate(zip(documents, vectors, assessed, strict=True))
+        )
+        latency = Latency(features_ms, max(total_ms - features_ms - model_ms, 0.0), model_ms, total_ms)
+        return LiveScores(results, latency, assessed[0].thresholds.model_version, assessed[0].thresholds)

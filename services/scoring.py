@@ -1,0 +1,116 @@
+"""From feature vectors to a decision with reasons: the one path shared by the scorer, the first-start replay and live
+scoring.
+
+The model is asked twice at most: scores for all rows, then contributions only for rows that need reasons, so that
+explaining never slows the rest. An answer that is not a usable score raises; it is never read as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from services.domain.states import Decision, decide
+from services.endpoint import EndpointScores
+from services.errors import Unavailable
+from services.features import reasons
+from services.transactions import Reason
+
+# Time allowed from alert to verdict, by what is at stake.
+SLA_HIGH_VALUE = timedelta(hours=1)
+SLA = timedelta(hours=4)
+HIGH_VALUE_MINOR = 50_000
+REASONS_SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Both inclusive, 0 < review < decline <= 1. They belong to one model version: scores of two are not comparable."""
+
+    model_version: str
+    review: float
+    decline: float
+
+
+class Scores(Protocol):
+    """Whoever can score rows: the endpoint itself, or the scoring API in front of it."""
+
+    def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores: ...
+
+
+class ThresholdStore(Protocol):
+    def for_version(self, model_version: str) -> Thresholds | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """One row's outcome. `reasons` are empty unless asked for or the decision is review or decline."""
+
+    value: float
+    decision: Decision
+    thresholds: Thresholds
+    features_version: str
+    reasons: tuple[Reason, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedAlert:
+    opened_at: datetime
+    due_at: datetime
+    priority: float
+    value_at_risk_minor: int
+
+
+class Scoring:
+    def __init__(self, scores: Scores, thresholds: ThresholdStore) -> None:
+        self._scores, self._thresholds = scores, thresholds
+
+    def assess(self, vectors: Sequence[Sequence[float]], *, explain_all: bool = False) -> list[Assessment]:
+        """Score and decide every vector (n x features), in order. Raises Unavailable, InvalidData as `Endpoint.score`."""
+        if not len(vectors):
+            return []
+        first = self._scores.score(vectors, explain=explain_all)
+        limits = self._limits(first.model_version)
+        wanted = [i for i, s in enumerate(first.scores) if explain_all or s >= limits.review]
+        explained: dict[int, tuple[Reason, ...]] = {}
+        if wanted:
+            rows = [vectors[i] for i in wanted]
+            second = first if explain_all else self._scores.score(rows, explain=True)
+            if second.model_version != first.model_version:
+                # A deployment switched between the two questions: ask again, so that reasons fit their score.
+                return self.assess(vectors, explain_all=explain_all)
+            assert second.contributions is not None, "the endpoint answers contributions when asked"
+            for row, vector, terms in zip(wanted, rows, second.contributions, strict=True):
+                explained[row] = tuple(
+                    Reason(r.feature, r.text, r.value, r.normal, r.contribution)
+                    for r in reasons(vector, terms, limit=REASONS_SHOWN)
+                )
+        return [
+            Assessment(
+                value=value,
+                decision=decide(value, review_threshold=limits.review, decline_threshold=limits.decline),
+                thresholds=limits,
+                features_version=first.features_version,
+                reasons=explained.get(row, ()),
+                latency_ms=first.latency_ms / len(vectors),
+            )
+            for row, value in enumerate(first.scores)
+        ]
+
+    def _limits(self, model_version: str) -> Thresholds:
+        found = self._thresholds.for_version(model_version)
+        if found is None:
+            raise Unavailable(
+                f"The endpoint serves {model_version}, for which no thresholds are set; nothing was decided.",
+                dependency="the model endpoint",
+            )
+        return found
+
+
+def alert_for(value: float, amount_minor: int, *, opened_at: datetime) -> OpenedAlert:
+    """The alert of a transaction. Priority is the expected loss, score x amount in minor units."""
+    allowed = SLA_HIGH_VALUE if amount_minor >= HIGH_VALUE_MINOR else SLA
+    return OpenedAlert(opened_at, opened_at + allowed, value * amount_minor, amount_minor)
