@@ -1,0 +1,273 @@
+"""Experiments: asking for a model to be trained on a window of the lake, and following what became of it.
+
+This module only requests and reads; `workers.lifecycle` carries an experiment through its states. The request and its
+audit entry are one database transaction, and at most one experiment is under way at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from services.access import Actor, Permission, require
+from services.audit import AuditEntry
+from services.errors import Conflict, InvalidData, NotFound, Problem
+from services.worker_status import utc_now
+
+
+class ExperimentState(StrEnum):
+    REQUESTED = "requested"
+    PREPARING = "preparing"
+    TRAINING = "training"
+    REGISTERING = "registering"
+    CANDIDATE = "candidate"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+FINISHED = frozenset({ExperimentState.CANDIDATE, ExperimentState.FAILED, ExperimentState.STOPPED})
+METHODS = ("xgboost",)
+
+# What model/train.py understands: name -> (lowest, highest, whole number). Anything else is refused at the request,
+# not an hour later in the container.
+HYPERPARAMETERS: dict[str, tuple[float, float, bool]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """Train on transactions with window_start <= event_time < window_end, believing labels known by label_cutoff."""
+
+    name: str
+    window_start: datetime
+    window_end: datetime
+    label_cutoff: datetime
+    method: str = "xgboost"
+    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    at: datetime
+    state: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One training, from request to registered candidate.
+
+    rows and positives count the training set (None until it is built); metrics are of the validation window. `note`
+    says what it is waiting for right now, `failure` why it ended. `revision` is compare-and-set: every change adds 1.
+    """
+
+    experiment_id: str
+    name: str
+    state: ExperimentState
+    requested_by: str
+    requested_at: datetime
+    window_start: datetime
+    window_end: datetime
+    label_cutoff: datetime
+    method: str
+    hyperparameters: Mapping[str, float]
+    finished_at: datetime | None = None
+    training_job: str | None = None
+    timeline: tuple[TimelineEntry, ...] = ()
+    rows: int | None = None
+    positives: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    model_version: str | None = None
+    package_arn: str | None = None
+    artifact_uri: str | None = None
+    failure: str | None = None
+    note: str | None = None
+    snapshot_id: int | None = None
+    stop_requested_by: str | None = None
+    requested_by_subject: str = ""
+    revision: int = 1
+
+    @property
+    def finished(self) -> bool:
+        return self.state in FINISHED
+
+
+class ExperimentStore(Protocol):
+    def insert(self, experiment: Experiment, *, audit: AuditEntry) -> None:
+        """Both or neither. Conflict when another experiment is under way."""
+        ...
+
+    def save(self, experiment: Experiment, *, audit: AuditEntry | None = None) -> Experiment:
+        """Replace revision n by n + 1 and return it; Conflict when the stored revision is no longer n."""
+        ...
+
+    def get(self, experiment_id: str) -> Experiment:
+        """NotFound."""
+        ...
+
+    def recent(self, limit: int) -> tuple[Experiment, ...]: ...
+
+    def active(self) -> tuple[Experiment, ...]: ...
+
+
+class TrainingLogs(Protocol):
+    def tail(self, job: str, *, lines: int) -> tuple[str, ...]: ...
+
+
+class Training:
+    """`Training(store=MongoExperiments(db), logs=TrainingJobLogs(...))`; clock and token are arguments for tests."""
+
+    def __init__(
+        self,
+        *,
+        store: ExperimentStore,
+        logs: TrainingLogs,
+        clock: Callable[[], datetime] = utc_now,
+        token: Callable[[], str] = lambda: secrets.token_hex(2),
+    ) -> None:
+        self._store, self._logs, self._clock, self._token = store, logs, clock, token
+
+    def start(self, request: TrainingRequest, *, actor: Actor) -> str:
+        """Record the request and return its id, like `exp-20261122-1415-ab12`.
+
+        Raises InvalidData listing everything wrong with the request, Conflict naming the experiment under way, Denied.
+        """
+        require(actor, Permission.TRAIN)
+        now = self._clock()
+        problems = check(request, now=now)
+        if problems:
+            raise InvalidData(" ".join(problem.message for problem in problems), problems)
+        experiment = Experiment(
+            experiment_id=f"exp-{now:%Y%m%d-%H%M}-{self._token()}",
+            name=request.name.strip(),
+            state=ExperimentState.REQUESTED,
+            requested_by=actor.name,
+            requested_by_subject=actor.subject,
+            requested_at=now,
+            window_start=request.window_start,
+            window_end=request.window_end,
+            label_cutoff=request.label_cutoff,
+            method=request.method,
+            hyperparameters=dict(request.hyperparameters),
+            timeline=(TimelineEntry(now, ExperimentState.REQUESTED, f"Requested by {actor.name}"),),
+        )
+        after = {
+            "name": experiment.name,
+            "window_start": request.window_start,
+            "window_end": request.window_end,
+            "label_cutoff": request.label_cutoff,
+            "method": request.method,
+            "hyperparameters": dict(request.hyperparameters),
+        }
+        self._store.insert(experiment, audit=_audit(experiment, "training.start", now, actor, after=after))
+        return experiment.experiment_id
+
+    def stop(self, experiment_id: str, *, actor: Actor) -> None:
+        """Ask for an end; the lifecycle worker stops the job. Asking twice is the same as asking once.
+
+        Raises NotFound, Denied, and Conflict when the experiment has already ended.
+        """
+        require(actor, Permission.TRAIN)
+        for attempt in range(5):
+            experiment = self._store.get(experiment_id)
+            if experiment.stop_requested_by is not None and not experiment.finished:
+                return
+            if experiment.finished:
+                raise Conflict(f"{experiment.name} has already ended ({experiment.state}); there is nothing to stop.")
+            now = self._clock()
+            entry = TimelineEntry(now, "stopping", f"Stop requested by {actor.name}")
+            stopping = replace(
+                experiment, stop_requested_by=actor.name, timeline=(*experiment.timeline, entry), note="Stopping."
+            )
+            before = {"state": str(experiment.state)}
+            audit = _audit(experiment, "training.stop", now, actor, before=before, after={"stop": "requested"})
+            try:
+                self._store.save(stopping, audit=audit)
+                return
+            except Conflict:  # the worker moved it on in between: look again
+                if attempt == 4:
+                    raise
+
+    def experiments(self, limit: int = 50) -> tuple[Experiment, ...]:
+        """Newest first."""
+        return self._store.recent(min(max(limit, 1), 500))
+
+    def get(self, experiment_id: str) -> Experiment:
+        return self._store.get(experiment_id)
+
+    def log_tail(self, experiment_id: str, lines: int = 200) -> tuple[str, ...]:
+        """The last lines the training job printed, oldest first; empty while there is no job or no log yet."""
+        job = self._store.get(experiment_id).training_job
+        if job is None:
+            return ()
+        try:
+            return self._logs.tail(job, lines=min(max(lines, 1), 2_000))
+        except NotFound:
+            return ()
+
+
+def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
+    """Everything wrong with a request, as sentences; empty when it can be run."""
+    found: list[Problem] = []
+
+    def problem(field_name: str, message: str) -> None:
+        found.append(Problem(0, field_name, message))
+
+    name = request.name.strip()
+    if not 1 <= len(name) <= 80 or not name.isprintable():
+        problem("name", "Give the experiment a name of 1 to 80 printable characters.")
+    times = {"window_start": request.window_start, "window_end": request.window_end, "label_cutoff": request.label_cutoff}
+    naive = [key for key, at in times.items() if at.utcoffset() is None]
+    for key in naive:
+        problem(key, f"The {key.replace('_', ' ')} needs a time zone.")
+    if not naive:
+        if request.window_start >= request.window_end:
+            problem("window_start", "The window must start before it ends.")
+        if request.window_end > now:
+            problem("window_end", "The window must not end in the future.")
+        if request.label_cutoff < request.window_end:
+            problem("label_cutoff", "The label cut-off must not be earlier than the end of the window.")
+        if request.label_cutoff > now:
+            problem("label_cutoff", "The label cut-off must not lie in the future.")
+    if request.method not in METHODS:
+        problem("method", f"Unknown method {request.method!r}; use one of: {', '.join(METHODS)}.")
+    for key, value in request.hyperparameters.items():
+        message = _wrong_hyperparameter(key, value)
+        if message:
+            problem(f"hyperparameters.{key}", message)
+    return tuple(found)
+
+
+def _wrong_hyperparameter(name: str, value: object) -> str | None:
+    if name not in HYPERPARAMETERS:
+        return f"Unknown hyperparameter {name!r}; known are: {', '.join(sorted(HYPERPARAMETERS))}."
+    low, high, whole = HYPERPARAMETERS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return f"{name} must be a number from {low:g} to {high:g}."
+    if whole and value != int(value):
+        return f"{name} must be a whole number."
+    return None
+
+
+def _audit(
+    experiment: Experiment,
+    action: str,
+    at: datetime,
+    actor: Actor,
+    *,
+    before: Mapping[str, object] | None = None,
+    after: Mapping[str, object] | None = None,
+) -> AuditEntry:
+    return AuditEntry(
+        entry_id=f"{experiment.experiment_id}:{action}",
+        at=at,
+        actor=actor,
+        action=action,
+        object=experiment.experiment_id,
+        before=before or {},
+        after=after or {},
+        outcome="requested",
+    )
