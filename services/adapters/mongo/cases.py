@@ -8,22 +8,12 @@ from pymongo.client_session import ClientSession
 
 from services.adapters.mongo.audit import audit_entry
 from services.adapters.mongo.client import Db, Document, in_transaction
-from services.adapters.mongo.intake import label_entry
+from services.adapters.mongo.intake import LABEL_FIELDS, label_entry
 from services.cases import Changed, Decided, Verdict
 from services.domain.states import AlertStatus, LabelSource
 from services.worker_status import utc_now
 
-_FIELDS = {
-    "customer_id": 1,
-    "merchant.id": 1,
-    "device.id": 1,
-    "event_time": 1,
-    "amount_minor": 1,
-    "label": 1,
-    "alert": 1,
-    "version": 1,
-    "score.scored_at": 1,
-}
+_FIELDS = LABEL_FIELDS | {"label": 1, "alert": 1, "version": 1, "score.scored_at": 1}
 
 
 class MongoCaseStore:

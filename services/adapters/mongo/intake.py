@@ -13,6 +13,15 @@ from services.domain.states import LabelValue
 from services.intake import FraudReport
 
 _DUPLICATE_KEY = 11000
+# What a `labels` entry copies from its transaction, so that readers of labels need no second look.
+LABEL_FIELDS = {
+    "customer_id": 1,
+    "merchant.id": 1,
+    "terminal_id": 1,
+    "device.id": 1,
+    "event_time": 1,
+    "amount_minor": 1,
+}
 
 
 class MongoIntakeStore:
@@ -46,7 +55,7 @@ class MongoIntakeStore:
         def work(session: ClientSession) -> str:
             transaction = self._db["transactions"].find_one(
                 {"_id": report.transaction_id},
-                {"customer_id": 1, "merchant.id": 1, "device.id": 1, "event_time": 1, "amount_minor": 1, "label": 1},
+                LABEL_FIELDS | {"label": 1},
                 session=session,
             )
             if transaction is None:
@@ -95,6 +104,7 @@ def label_entry(transaction: dict[str, Any], label: dict[str, Any], *, note: str
         "transaction_id": transaction["_id"],
         "customer_id": transaction.get("customer_id"),
         "merchant_id": transaction.get("merchant", {}).get("id"),
+        "terminal_id": transaction.get("terminal_id"),
         "device_id": (transaction.get("device") or {}).get("id"),
         "event_time": transaction["event_time"],
         "amount_minor": transaction["amount_minor"],

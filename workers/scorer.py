@@ -1,0 +1,230 @@
+"""Scores what arrives: features from the entities' state, one question to the model a batch, one commit a batch.
+
+`python -m workers.scorer`, configured by the environment. Killed anywhere it repeats nothing and misses nothing, since
+its place is committed with the work. When the model or the database does not answer it waits and tries the same batch
+again: a transaction is scored late, never wrongly and never as zero.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from services.adapters.mongo.scoring_feed import FeedBatch, HistoryLost, ScoredWrite, opened_event
+from services.domain.states import AlertStatus, Decision
+from services.errors import Conflict, InvalidData, Unavailable
+from services.features import (
+    FEATURES,
+    entity_keys,
+    event_from_document,
+    label_from_document,
+    label_keys,
+    new_state,
+    observe_label,
+    step,
+)
+from services.scoring import Assessment, Scoring, alert_for
+from services.worker_status import Reporter, WorkerState, utc_now
+
+logger = logging.getLogger(__name__)
+
+# A batch is one call of the endpoint and one database transaction: large enough for throughput, small enough for both.
+BATCH = 200
+BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0)
+IDLE_SAVE_SECONDS = 10.0
+_NAMES = tuple(spec.name for spec in FEATURES)
+
+
+class Feed(Protocol):
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def read(self, limit: int) -> FeedBatch: ...
+
+    def commit(self, token: Mapping[str, Any], *, states: Mapping[str, Any], writes: Sequence[ScoredWrite]) -> int: ...
+
+
+class Entities(Protocol):
+    def load(self, keys: Sequence[str]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch after features: what to score, and the entity states after all of its events."""
+
+    documents: list[dict[str, Any]]
+    vectors: list[list[float]]
+    states: dict[str, Any]
+
+
+class Scorer:
+    def __init__(self, feed: Feed, entities: Entities, scoring: Scoring, reporter: Reporter) -> None:
+        self._feed, self._entities, self._scoring, self._reporter = feed, entities, scoring, reporter
+        self._saved = time.monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`. Raises HistoryLost and Conflict (another scorer took over): both need a person or a peer."""
+        failures = 0
+        opened = False
+        batch: FeedBatch | None = None
+        while not stop.is_set():
+            try:
+                if not opened:
+                    self._feed.open()
+                    opened, batch = True, None
+                if batch is None:
+                    batch = self._feed.read(BATCH)
+                self.process(batch)
+                batch, failures = None, 0
+            except Unavailable as error:
+                logger.warning("scoring waits: %s", error.message)
+                if error.dependency == "MongoDB":
+                    # The stream may be gone with the connection; reopening starts after the last commit.
+                    opened = False
+                self._reporter.beat(WorkerState.WAITING, error=f"{error.message} Transactions wait unscored.")
+                stop.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+                failures += 1
+        self._feed.close()
+        self._reporter.beat(WorkerState.STOPPED, force=True)
+
+    def process(self, batch: FeedBatch) -> None:
+        """Score and commit one batch; an idle feed still saves its place now and then."""
+        if not batch.documents:
+            if batch.token and time.monotonic() - self._saved > IDLE_SAVE_SECONDS:
+                self._feed.commit(batch.token, states={}, writes=())
+                self._saved = time.monotonic()
+            self._reporter.beat(lag_seconds=0.0)
+            return
+        prepared = self.prepare(batch)
+        outcomes = self._assess(prepared.vectors)
+        now = utc_now()
+        writes = [
+            _write(document, vector, outcome, now)
+            for document, vector, outcome in zip(prepared.documents, prepared.vectors, outcomes, strict=True)
+        ]
+        scored = self._feed.commit(batch.token, states=prepared.states, writes=writes)
+        self._saved = time.monotonic()
+        newest = max((d["received_at"] for d in prepared.documents), default=None)
+        self._reporter.beat(
+            counts={
+                "scored": scored,
+                "alerts": sum(1 for w in writes if w.alert_event),
+                "failed": sum(1 for o in outcomes if isinstance(o, str)),
+                "labels": len(batch.documents) - len(prepared.documents),
+            },
+            lag_seconds=max((now - newest).total_seconds(), 0.0) if newest else None,
+        )
+
+    def prepare(self, batch: FeedBatch) -> Prepared:
+        """Features of the batch's transactions in commit order, labels observed in between."""
+        steps = []
+        for collection, document in batch.documents:
+            if collection == "labels":
+                label = label_from_document(document)
+                steps.append((label_keys(label), label, document))
+            else:
+                event = event_from_document(document)
+                steps.append((entity_keys(event), event, document))
+        keys = {key for touched, _, _ in steps for key in touched}
+        states: MutableMapping[str, Any] = self._entities.load(sorted(keys))
+        for key in keys - states.keys():
+            states[key] = new_state(key.partition(":")[0])
+        documents, vectors = [], []
+        for (collection, document), (_, item, _) in zip(batch.documents, steps, strict=True):
+            if collection == "labels":
+                observe_label(item, states)  # type: ignore[arg-type]
+            else:
+                documents.append(document)
+                vectors.append(step(item, states))  # type: ignore[arg-type]
+        return Prepared(documents, vectors, dict(states))
+
+    def _assess(self, vectors: list[list[float]]) -> list[Assessment | str]:
+        """An assessment a row, or the sentence why the model refused that row."""
+        try:
+            return list(self._scoring.assess(vectors))
+        except InvalidData as error:
+            if len(vectors) == 1:
+                return [error.message]
+            # One poisoned row spoils the batch: ask row by row, so that it spoils only itself.
+            return [outcome for vector in vectors for outcome in self._assess([vector])]
+
+
+def _write(document: dict[str, Any], vector: Sequence[float], outcome: Assessment | str, now: datetime) -> ScoredWrite:
+    identifier = document["_id"]
+    if isinstance(outcome, str):
+        failure = {"failed_at": now, "error": f"Not scored (the model refused it): {outcome}", "attempts": 1}
+        return ScoredWrite(identifier, {"scoring": failure}, None)
+    changes = scored_fields(vector, outcome, scored_at=now)
+    if outcome.decision is Decision.APPROVE:
+        return ScoredWrite(identifier, changes, None)
+    changes["alert"] = alert_fields(outcome.value, document["amount_minor"], opened_at=now)
+    event = opened_event(identifier, now, score=outcome.value, model_version=outcome.thresholds.model_version)
+    return ScoredWrite(identifier, changes, event)
+
+
+def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: datetime) -> dict[str, Any]:
+    """The `score` and `features` fields of a scored transaction; a missing feature is null."""
+    return {
+        "score": {
+            "value": outcome.value,
+            "decision": str(outcome.decision),
+            "review_threshold": outcome.thresholds.review,
+            "decline_threshold": outcome.thresholds.decline,
+            "model_version": outcome.thresholds.model_version,
+            "features_version": outcome.features_version,
+            "reasons": [
+                {
+                    "feature": r.feature,
+                    "text": r.text,
+                    "value": r.value,
+                    "normal": r.normal,
+                    "contribution": r.contribution,
+                }
+                for r in outcome.reasons
+            ],
+            "latency_ms": round(outcome.latency_ms, 3),
+            "scored_at": scored_at,
+        },
+        "features": {name: (None if value != value else value) for name, value in zip(_NAMES, vector, strict=True)},
+    }
+
+
+def alert_fields(value: float, amount_minor: int, *, opened_at: datetime) -> dict[str, Any]:
+    alert = alert_for(value, amount_minor, opened_at=opened_at)
+    return {
+        "status": str(AlertStatus.OPEN),
+        "opened_at": alert.opened_at,
+        "due_at": alert.due_at,
+        "priority": alert.priority,
+        "value_at_risk_minor": alert.value_at_risk_minor,
+    }
+
+
+def main() -> int:
+    from services.bootstrap import build_scorer
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    feed, entities, scoring, reporter = build_scorer()
+    reporter.beat(WorkerState.STARTING, force=True)
+    try:
+        Scorer(feed, entities, scoring, reporter).run(stop)
+    except (HistoryLost, Conflict) as error:
+        logger.error("scorer stops: %s", error.message)
+        reporter.beat(WorkerState.FAILED, error=error.message, force=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
