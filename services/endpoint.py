@@ -59,15 +59,22 @@ class Endpoint:
         4xx: one poisoned record spoils its batch, so try the rows one by one), and Unavailable when the model did not
         answer or answered something that is not a score for every row.
         """
-        matrix = _matrix(rows)
+        matrix = feature_matrix(rows)
         body = orjson.dumps({"instances": matrix, "explain": explain}, option=orjson.OPT_SERIALIZE_NUMPY)
         started = time.perf_counter()
         answer = self._runtime.invoke(self._name, body)
         latency_ms = (time.perf_counter() - started) * 1000
-        return _scores(answer, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms)
+        try:
+            document = orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise _unusable("its answer is not JSON") from error
+        return read_scores(
+            document, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms
+        )
 
 
-def _matrix(rows: Matrix) -> np.ndarray:
+def feature_matrix(rows: Matrix) -> np.ndarray:
+    """The rows as an n x features array the model can be asked about, or InvalidData."""
     try:
         matrix = np.ascontiguousarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -83,11 +90,8 @@ def _matrix(rows: Matrix) -> np.ndarray:
     return matrix
 
 
-def _scores(answer: bytes, *, rows: int, features: int, explain: bool, latency_ms: float) -> EndpointScores:
-    try:
-        document: Any = orjson.loads(answer)
-    except orjson.JSONDecodeError as error:
-        raise _unusable("its answer is not JSON") from error
+def read_scores(document: Any, *, rows: int, features: int, explain: bool, latency_ms: float) -> EndpointScores:
+    """Check a decoded answer of the model against what was asked; Unavailable unless every row got a usable number."""
     if not isinstance(document, dict):
         raise _unusable("its answer is not an object")
     scores = _numbers(document.get("scores"), length=rows, what="score")

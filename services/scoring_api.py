@@ -1,0 +1,31 @@
+"""Scoring through the desk's own API (the Lambda function in front of the endpoint), as everybody outside would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from services.endpoint import EndpointScores, feature_matrix, read_scores
+
+
+class Functions(Protocol):
+    def invoke(self, function: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The body of a good answer; InvalidData or Unavailable."""
+        ...
+
+
+class ScoringApi:
+    """`ScoringApi(functions=LambdaFunctions(...), function=settings.score_function)`. Satisfies `scoring.Scores`."""
+
+    def __init__(self, *, functions: Functions, function: str) -> None:
+        self._functions, self._function = functions, function
+
+    def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores:
+        """As `Endpoint.score`, but latency_ms is the time the API says its own call of the model took."""
+        matrix = feature_matrix(rows)
+        body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain})
+        spent = body.get("model_latency_ms")
+        latency_ms = float(spent) if isinstance(spent, int | float) and not isinstance(spent, bool) else 0.0
+        return read_scores(
+            body, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms
+        )
