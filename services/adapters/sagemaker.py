@@ -13,8 +13,8 @@ from typing import Any
 from services.adapters import aws
 from services.deployment import EndpointDescription
 from services.errors import NotFound
-from services.training_jobs import TrainingJob, TrainingJobSpec, Transition
 from services.models import Package
+from services.training_jobs import TrainingJob, TrainingJobSpec, Transition
 
 DEPENDENCY = "SageMaker"
 VARIANT = "primary"
