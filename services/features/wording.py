@@ -1,0 +1,103 @@
+"""How a feature is described: the shape of a specification and the turns of phrase that specifications share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from services.features.state import COUNT_CAP, RATIO_CAP, WINDOW_DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One transaction's features by name (nan where missing) and how its currency is written."""
+
+    values: Mapping[str, float]
+    money: Callable[[float], str]
+
+    def __getitem__(self, name: str) -> float:
+        return self.values[name]
+
+    def usual_per(self, ratio: str) -> float | None:
+        """The amount that `ratio` compares with, in minor units; None where a zero or capped ratio does not tell."""
+        return self["amount_minor"] / self[ratio] if 0 < self[ratio] < RATIO_CAP else None
+
+
+Words = Callable[[Facts], str]
+Normal = Callable[[Facts], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """One column of the matrix.
+
+    `unit` is minor, count, ratio, share, sd, s, d, km, km/h or flag (0 or 1). `words` is only called where the value
+    is known; `normal` is the entity's own ordinary value in the same unit, or None where there is no such thing.
+    """
+
+    name: str
+    title: str
+    unit: str
+    words: Words
+    normal: Normal = lambda facts: None
+
+
+def one(facts: Facts) -> float:
+    """The normal of a ratio."""
+    return 1.0
+
+
+def zero(facts: Facts) -> float:
+    """The normal of what should not happen."""
+    return 0.0
+
+
+def times(value: float) -> str:
+    if value >= RATIO_CAP:
+        return f"{RATIO_CAP:.0f}x or more"
+    return f"{value:.1f}x" if value < 9.95 else f"{value:.0f}x"
+
+
+def count(value: float, noun: str) -> str:
+    shown = f"{COUNT_CAP} or more" if value >= COUNT_CAP else f"{value:.0f}" if value else "no"
+    return f"{shown} {noun}" if value == 1 else f"{shown} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    for size, noun in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {noun}" + ("" if round(seconds / size) == 1 else "s")
+    return f"{seconds:.0f} second" + ("" if round(seconds) == 1 else "s")
+
+
+def days(length: float) -> str:
+    return "30 days or more" if length >= WINDOW_DAYS else duration(length * 86_400)
+
+
+def compared(name: str, whose: str) -> Words:
+    def words(facts: Facts) -> str:
+        amount, ratio, usual = facts.money(facts["amount_minor"]), facts[name], facts.usual_per(name)
+        if usual is None:
+            return f"Amount {amount} is {times(ratio)} {whose.rstrip(',')}"
+        return f"Amount {amount} is {times(ratio)} {whose} {facts.money(usual)}"
+
+    return words
+
+
+def flag(name: str, yes: str, no: str) -> Words:
+    return lambda facts: yes if facts[name] else no
+
+
+def frequency(name: str, span: str) -> Words:
+    return lambda facts: f"{count(facts[name], 'earlier transaction')} by this customer in {span}".capitalize()
+
+
+def frauds(name: str, where: str, span: str) -> Words:
+    return lambda facts: f"{count(facts[name], 'fraud')} {where} became known in the last {span}".capitalize()
+
+
+def above(facts: Facts) -> str:
+    z = facts["amount_zscore"]
+    side = "above" if z >= 0 else "below"
+    usual = facts.money(facts["customer_mean_minor"])
+    return f"Amount is {abs(z):.1f} standard deviations {side} this customer's usual {usual}"
