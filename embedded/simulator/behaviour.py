@@ -92,11 +92,34 @@ def purchases(
     popular = world.terminal_popularity[world.online_terminals]
     anywhere = rng.choice(world.online_terminals, count, p=popular / popular.sum())
     terminal = np.where(online, np.where(known, favourite, anywhere), terminal).astype(np.int32)
+    terminal = _crowds(rng, world, customer, time_ms, online, away, terminal)
 
     category = world.terminal_category()[terminal]
     by_phone = online & _REMOTE_ORDERS[category] & (rng.random(count) < 0.12)
     channel = np.where(online, np.where(by_phone, MOTO, ECOM), np.where(category == _CASH, ATM, POS)).astype(np.int8)
-    amount = amounts(rng, world, customer, category, channel)
+    return _completed(rng, world, customer, time_ms, terminal, channel, known)
+
+
+def at_terminal(
+    rng: np.random.Generator, world: World, customer: NDArray[np.int32], time_ms: NDArray[np.int64], terminal: int
+) -> Columns:
+    """An ordinary purchase for each (customer, time) at one given terminal in a city."""
+    where = np.full(len(customer), terminal, dtype=np.int32)
+    channel = np.where(world.terminal_category()[where] == _CASH, ATM, POS).astype(np.int8)
+    return _completed(rng, world, customer, time_ms, where, channel, np.ones(len(customer), dtype=bool))
+
+
+def _completed(
+    rng: np.random.Generator,
+    world: World,
+    customer: NDArray[np.int32],
+    time_ms: NDArray[np.int64],
+    terminal: NDArray[np.int32],
+    channel: NDArray[np.int8],
+    known: NDArray[np.bool_],
+) -> Columns:
+    """Rows with amount, entry mode, and device by habit; `known` says where the customer is a regular."""
+    amount = amounts(rng, world, customer, world.terminal_category()[terminal], channel)
     device, address = _devices(rng, world, customer, channel)
     return Columns(
         time_ms=time_ms,
@@ -107,8 +130,27 @@ def purchases(
         amount=amount,
         device=device,
         address=address,
-        scenario=np.zeros(count, dtype=np.int8),
+        scenario=np.zeros(len(customer), dtype=np.int8),
     )
+
+
+def _crowds(
+    rng: np.random.Generator,
+    world: World,
+    customer: NDArray[np.int32],
+    time_ms: NDArray[np.int64],
+    online: NDArray[np.bool_],
+    away: NDArray[np.int16],
+    terminal: NDArray[np.int32],
+) -> NDArray[np.int32]:
+    """A quarter of a city's purchases, and an eighth of the web's, go where the big day is: shops have rushes that are
+    not fraud. Cash machines have none."""
+    place = np.where(online, len(world.draws) - 1, np.where(away >= 0, away, world.home_city[customer]))
+    crowd = world.draws[place, (time_ms // DAY_MS) % TRAVEL_DAYS]
+    joins = (crowd >= 0) & (rng.random(len(crowd)) < np.where(online, 0.125, 0.25))
+    category = world.terminal_category()
+    joins &= (category[crowd] != _CASH) & (category[terminal] != _CASH)
+    return np.where(joins, crowd, terminal).astype(np.int32)
 
 
 def amounts(

@@ -85,7 +85,7 @@ def label_event(document: dict[str, Any], *, source: str, at: datetime) -> dict[
         "value": "fraud",
         "source": source,
         "labelled_at": at,
-        "labelled_by": labels.REPORTED_BY[source],
+        "labelled_by": source,
         "note": "",
     }
 

@@ -18,7 +18,6 @@ CUSTOMER_SHARE = 0.35
 CHARGEBACK_SHARE = 0.54
 FRIENDLY_SHARE = 0.0014
 SOURCES = ("customer", "chargeback")
-REPORTED_BY = {"customer": "cardholder", "chargeback": "card issuer"}
 
 
 @dataclass(frozen=True, slots=True)

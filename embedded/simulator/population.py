@@ -53,7 +53,8 @@ class World:
     """All that stays the same while transactions happen. Rows are referred to by position.
 
     `nearby[c]` are NEARBY terminals a customer shops at, likeliest first; `favourites[c]` the FAVOURITES terminals of
-    web shops; `by_city[k]` a city's terminals; `travel[c, d]` the city visited on day d of the cycle, else -1.
+    web shops; `by_city[k]` a city's terminals; `travel[c, d]` the city visited on day d of the cycle, else -1;
+    `draws[k, d]` the terminal of city k that draws a crowd that day (a market, a sale), else -1, the web as last row.
     Devices 0..customers-1 are the customers' own (a household may share its first one's); those from `first_fraud_device`
     on belong to fraudsters.
     """
@@ -75,6 +76,7 @@ class World:
     nearby: Ints
     favourites: Ints
     travel: NDArray[np.int16]
+    draws: Ints
     network: Ints
     bin: list[str]
     last4: list[str]
@@ -151,6 +153,7 @@ def build(*, transactions: int, seed: int) -> World:
         nearby=_nearby(rng, merchants, terminal_merchant, by_city, weight, home_city, home_lon, home_lat),
         favourites=_top(rng, np.log(weight[online]), rows=customers, keep=FAVOURITES, choices=online),
         travel=_travel(rng, home_city),
+        draws=_draws(rng, [*by_city, online]),
         network=network,
         bin=[
             NETWORKS[n][2][k % len(NETWORKS[n][2])]
@@ -256,6 +259,15 @@ def _travel(rng: np.random.Generator, home_city: Ints) -> NDArray[np.int16]:
         away = goes[:, None] & (days >= start[:, None]) & (days < (start + length)[:, None])
         travel = np.where(away, there[:, None], travel).astype(np.int16)
     return travel
+
+
+def _draws(rng: np.random.Generator, places: list[Ints]) -> Ints:
+    """In each place on two days of three, one terminal at random has its big day."""
+    draws = np.full((len(places), TRAVEL_DAYS), -1, dtype=np.int32)
+    for place, terminals in enumerate(places):
+        busy = rng.random(TRAVEL_DAYS) < 2 / 3
+        draws[place] = np.where(busy, rng.choice(terminals, TRAVEL_DAYS), -1)
+    return draws
 
 
 def _words(rng: np.random.Generator, count: int, *, prefix: str, letters: int) -> list[str]:
