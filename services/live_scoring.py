@@ -15,9 +15,8 @@ from services.access import Actor, Permission, require
 from services.domain.states import Decision
 from services.domain.transaction_rules import check_transaction
 from services.errors import InvalidData, Problem
-from services.features import FEATURES, compute, entity_keys, event_from_document, new_state
+from services.features import FEATURES, Reason, compute, entity_keys, event_from_document, new_state
 from services.scoring import Scores, Scoring, Thresholds, ThresholdStore
-from services.transactions import Reason
 from services.worker_status import utc_now
 
 MAX_ROWS = 1000
@@ -91,7 +90,8 @@ class LiveScoring:
             states[key] = new_state(key.partition(":")[0])
         vectors = [compute(event, states) for event in events]
         computed = time.perf_counter()
-        assessed = self._scoring.assess(vectors, explain_all=True)
+        money = [(document["currency"], document["exponent"]) for document in documents]
+        assessed = self._scoring.assess(vectors, money=money, explain_all=True)
         total_ms = (time.perf_counter() - started) * 1000
         features_ms = (computed - started) * 1000
         # The scoring API reports the time its call of the endpoint took; the rest of the way is network.

@@ -15,8 +15,7 @@ from typing import Protocol
 from services.domain.states import Decision, decide
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
-from services.features import reasons
-from services.transactions import Reason
+from services.features import Reason, reasons
 
 # Time allowed from alert to verdict, by what is at stake.
 SLA_HIGH_VALUE = timedelta(hours=1)
@@ -68,8 +67,16 @@ class Scoring:
     def __init__(self, scores: Scores, thresholds: ThresholdStore) -> None:
         self._scores, self._thresholds = scores, thresholds
 
-    def assess(self, vectors: Sequence[Sequence[float]], *, explain_all: bool = False) -> list[Assessment]:
-        """Score and decide every vector (n x features), in order. Raises Unavailable, InvalidData as `Endpoint.score`."""
+    def assess(
+        self,
+        vectors: Sequence[Sequence[float]],
+        *,
+        money: Sequence[tuple[str, int]] = (),
+        explain_all: bool = False,
+    ) -> list[Assessment]:
+        """Score and decide every vector (n x features), in order. `money` gives each row's currency and exponent for the
+        words of its reasons. Raises Unavailable, InvalidData as `Endpoint.score`.
+        """
         if not len(vectors):
             return []
         first = self._scores.score(vectors, explain=explain_all)
@@ -81,12 +88,12 @@ class Scoring:
             second = first if explain_all else self._scores.score(rows, explain=True)
             if second.model_version != first.model_version:
                 # A deployment switched between the two questions: ask again, so that reasons fit their score.
-                return self.assess(vectors, explain_all=explain_all)
+                return self.assess(vectors, money=money, explain_all=explain_all)
             assert second.contributions is not None, "the endpoint answers contributions when asked"
             for row, vector, terms in zip(wanted, rows, second.contributions, strict=True):
-                explained[row] = tuple(
-                    Reason(r.feature, r.text, r.value, r.normal, r.contribution)
-                    for r in reasons(vector, terms, limit=REASONS_SHOWN)
+                currency, exponent = money[row] if money else ("EUR", 2)
+                explained[row] = reasons(
+                    vector, terms, limit=REASONS_SHOWN, currency=currency, exponent=exponent
                 )
         return [
             Assessment(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
 from services.errors import InvalidData, NotFound
+from services.features import Reason
 
 MAX_PAGE = 500
 COUNT_CAP = 10_000
@@ -106,17 +107,6 @@ class Facets:
     channels: tuple[str, ...]
     categories: tuple[str, ...]
     countries: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why the model scored so: signed contribution in log-odds, the value and the customer's own normal in words."""
-
-    feature: str
-    text: str
-    value: float | None
-    normal: float | None
-    contribution: float
 
 
 @dataclass(frozen=True, slots=True)

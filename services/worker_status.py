@@ -36,6 +36,7 @@ class WorkerStatus:
     pid: int
     started_at: datetime
     heartbeat_at: datetime
+    state_since: datetime
     counts: Mapping[str, int] = field(default_factory=dict)
     lag_seconds: float | None = None
     position: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Reporter:
         self._error: tuple[str, datetime] | None = None
         self._lag: float | None = None
         self._position: Mapping[str, Any] = {}
+        self._state: tuple[WorkerState, datetime] | None = None
 
     def beat(
         self,
@@ -99,17 +101,19 @@ class Reporter:
             self._lag = lag_seconds
         if position is not None:
             self._position = position
+        if self._state is None or self._state[0] != state:
+            self._state = (state, now)
         last = self._written
         fresh = last is not None and now - last.heartbeat_at < timedelta(seconds=BEAT_SECONDS)
         changed = last is None or last.state != state or (self._error is not None and last.last_error != self._error[0])
         if fresh and not changed and not force:
             return
         try:
-            self._write(state, now)
+            self._write(*self._state, now)
         except Unavailable:
             return
 
-    def _write(self, state: WorkerState, now: datetime) -> None:
+    def _write(self, state: WorkerState, since: datetime, now: datetime) -> None:
         if self._counts is None:
             former = self._store.get(self._name)
             self._counts = dict(former.counts) if former else {}
@@ -120,6 +124,7 @@ class Reporter:
             pid=os.getpid(),
             started_at=self._started_at,
             heartbeat_at=now,
+            state_since=since,
             counts=totals,
             lag_seconds=self._lag,
             position=self._position,

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from services.adapters.mongo.scored import alert_fields, scored_fields
 from services.adapters.mongo.scoring_feed import FeedBatch, HistoryLost, ScoredWrite, opened_event
-from services.domain.states import AlertStatus, Decision
+from services.domain.states import Decision
 from services.errors import Conflict, InvalidData, Unavailable
 from services.features import (
-    FEATURES,
     entity_keys,
     event_from_document,
     label_from_document,
@@ -30,7 +30,7 @@ from services.features import (
     observe_label,
     step,
 )
-from services.scoring import Assessment, Scoring, alert_for
+from services.scoring import Assessment, Scoring
 from services.worker_status import Reporter, WorkerState, utc_now
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 4.0)
 IDLE_SAVE_SECONDS = 10.0
-_NAMES = tuple(spec.name for spec in FEATURES)
 
 
 class Feed(Protocol):
@@ -104,7 +103,8 @@ class Scorer:
             self._reporter.beat(lag_seconds=0.0)
             return
         prepared = self.prepare(batch)
-        outcomes = self._assess(prepared.vectors)
+        money = [(document["currency"], document["exponent"]) for document in prepared.documents]
+        outcomes = self._assess(prepared.vectors, money)
         now = utc_now()
         writes = [
             _write(document, vector, outcome, now)
@@ -146,15 +146,16 @@ class Scorer:
                 vectors.append(step(item, states))  # type: ignore[arg-type]
         return Prepared(documents, vectors, dict(states))
 
-    def _assess(self, vectors: list[list[float]]) -> list[Assessment | str]:
+    def _assess(self, vectors: list[list[float]], money: list[tuple[str, int]]) -> list[Assessment | str]:
         """An assessment a row, or the sentence why the model refused that row."""
         try:
-            return list(self._scoring.assess(vectors))
+            return list(self._scoring.assess(vectors, money=money))
         except InvalidData as error:
             if len(vectors) == 1:
                 return [error.message]
             # One poisoned row spoils the batch: ask row by row, so that it spoils only itself.
-            return [outcome for vector in vectors for outcome in self._assess([vector])]
+            rows = zip(vectors, money, strict=True)
+            return [outcome for vector, amount in rows for outcome in self._assess([vector], [amount])]
 
 
 def _write(document: dict[str, Any], vector: Sequence[float], outcome: Assessment | str, now: datetime) -> ScoredWrite:
@@ -168,44 +169,6 @@ def _write(document: dict[str, Any], vector: Sequence[float], outcome: Assessmen
     changes["alert"] = alert_fields(outcome.value, document["amount_minor"], opened_at=now)
     event = opened_event(identifier, now, score=outcome.value, model_version=outcome.thresholds.model_version)
     return ScoredWrite(identifier, changes, event)
-
-
-def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: datetime) -> dict[str, Any]:
-    """The `score` and `features` fields of a scored transaction; a missing feature is null."""
-    return {
-        "score": {
-            "value": outcome.value,
-            "decision": str(outcome.decision),
-            "review_threshold": outcome.thresholds.review,
-            "decline_threshold": outcome.thresholds.decline,
-            "model_version": outcome.thresholds.model_version,
-            "features_version": outcome.features_version,
-            "reasons": [
-                {
-                    "feature": r.feature,
-                    "text": r.text,
-                    "value": r.value,
-                    "normal": r.normal,
-                    "contribution": r.contribution,
-                }
-                for r in outcome.reasons
-            ],
-            "latency_ms": round(outcome.latency_ms, 3),
-            "scored_at": scored_at,
-        },
-        "features": {name: (None if value != value else value) for name, value in zip(_NAMES, vector, strict=True)},
-    }
-
-
-def alert_fields(value: float, amount_minor: int, *, opened_at: datetime) -> dict[str, Any]:
-    alert = alert_for(value, amount_minor, opened_at=opened_at)
-    return {
-        "status": str(AlertStatus.OPEN),
-        "opened_at": alert.opened_at,
-        "due_at": alert.due_at,
-        "priority": alert.priority,
-        "value_at_risk_minor": alert.value_at_risk_minor,
-    }
 
 
 def main() -> int:

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 from services.adapters.mongo.client import Document
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
+from services.features import Reason
 from services.transactions import (
     Alert,
     CaseEvent,
     Label,
     LabelEntry,
     QueueRow,
-    Reason,
     Score,
     ScoringFailure,
     Transaction,

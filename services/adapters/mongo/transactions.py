@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pymongo.collection import Collection
+
 from services.adapters.mongo.client import Db, Document, translated
 from services.adapters.mongo.documents import ROW_FIELDS, queue_row, transaction
+from services.health import StoreFigures
 from services.transactions import (
     CustomerProfile,
     Facets,
@@ -78,14 +81,7 @@ class MongoTransactionStore:
                     maxTimeMS=_MAX_TIME_MS,
                 )
             )
-            unscored = self._transactions.count_documents(
-                {
-                    "score.scored_at": None,
-                    "received_at": {"$gte": now - _UNSCORED_WINDOW, "$lt": now - _UNSCORED_AFTER},
-                },
-                limit=100_000,
-                maxTimeMS=_MAX_TIME_MS,
-            )
+            unscored = count_unscored(self._transactions, now)
         total = alerts[0] if alerts else {"open": 0, "value": 0, "overdue": 0}
         return total["open"], total["value"], total["overdue"], unscored
 
@@ -224,3 +220,27 @@ def _start_after(query: Document, name: str, direction: int, sort: Sort, after: 
         {name: {reached: value}},
         {"$or": [{name: {beyond: value}}, {name: value, "_id": {beyond: identifier}}]},
     ]
+
+
+class MongoStoreProbe:
+    """Satisfies `services.health.StoreProbe`."""
+
+    def __init__(self, db: Db) -> None:
+        self._transactions = db["transactions"]
+
+    def figures(self) -> StoreFigures:
+        now = utc_now()
+        with translated():
+            total = self._transactions.estimated_document_count(maxTimeMS=_MAX_TIME_MS)
+            newest = self._transactions.find_one({}, {"received_at": 1}, sort=[("event_time", -1), ("_id", -1)])
+            unscored = count_unscored(self._transactions, now)
+        return StoreFigures(total, newest["received_at"] if newest else None, unscored)
+
+
+def count_unscored(transactions: Collection[Document], now: datetime) -> int:
+    """Transactions of the last day that arrived over 10 s ago and have no score, at most 100,000."""
+    return transactions.count_documents(
+        {"score.scored_at": None, "received_at": {"$gte": now - _UNSCORED_WINDOW, "$lt": now - _UNSCORED_AFTER}},
+        limit=100_000,
+        maxTimeMS=_MAX_TIME_MS,
+    )

@@ -1,0 +1,109 @@
+"""The only wiring: adapters into capabilities. Screens get `Services`; each worker gets what it needs and no more.
+
+Nothing is contacted here; the first call of a capability is the first packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.adapters.iceberg import IcebergLake
+from services.adapters.lambda_functions import LambdaFunctions
+from services.adapters.logs import TrainingJobLogs
+from services.adapters.mongo.cases import MongoCaseStore
+from services.adapters.mongo.client import Db, connect
+from services.adapters.mongo.deployments import MongoDeployments
+from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
+from services.adapters.mongo.experiments import MongoExperiments
+from services.adapters.mongo.intake import MongoIntakeStore
+from services.adapters.mongo.kpis import MongoKpiStore
+from services.adapters.mongo.scoring_feed import MongoScoringFeed
+from services.adapters.mongo.transactions import MongoStoreProbe, MongoTransactionStore
+from services.adapters.mongo.workers import MongoStatusStore
+from services.adapters.sagemaker import SageMaker
+from services.adapters.sagemaker_runtime import SageMakerRuntime
+from services.cases import Cases
+from services.deployment import DeploymentService
+from services.endpoint import Endpoint
+from services.health import Health
+from services.intake import Intake
+from services.kpis import Kpis
+from services.lake import Lake
+from services.live_scoring import LiveScoring
+from services.models import Models
+from services.rates import Rates
+from services.scoring import Scoring
+from services.scoring_api import ScoringApi
+from services.settings import Settings
+from services.training import Training
+from services.transactions import Transactions
+from services.worker_status import Reporter
+
+# Workers may wait longer for a busy database than a person in front of a screen.
+WORKER_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the desk can do, for one installation. Safe to share between threads."""
+
+    settings: Settings
+    transactions: Transactions
+    cases: Cases
+    intake: Intake
+    live_scoring: LiveScoring
+    kpis: Kpis
+    rates: Rates
+    training: Training
+    models: Models
+    deployment: DeploymentService
+    health: Health
+
+
+def build(settings: Settings | None = None) -> Services:
+    settings = settings or Settings.from_environment()
+    db = connect(settings, app="fraud-desk-screens")
+    sagemaker = SageMaker(region=settings.region)
+    models = Models(registry=sagemaker, group=settings.model_package_group)
+    training = Training(store=MongoExperiments(db), logs=TrainingJobLogs(region=settings.region))
+    deployment = DeploymentService(
+        store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
+    )
+    lake = Lake(IcebergLake(settings))
+    api = ScoringApi(functions=LambdaFunctions(region=settings.region), function=settings.score_function)
+    return Services(
+        settings=settings,
+        transactions=Transactions(MongoTransactionStore(db)),
+        cases=Cases(MongoCaseStore(db)),
+        intake=Intake(MongoIntakeStore(db)),
+        live_scoring=LiveScoring(api, MongoEntityStore(db), MongoThresholdStore(db)),
+        kpis=Kpis(MongoKpiStore(db)),
+        rates=Rates(lake),
+        training=training,
+        models=models,
+        deployment=deployment,
+        health=Health(
+            statuses=MongoStatusStore(db),
+            store=MongoStoreProbe(db),
+            lake=lake,
+            training=training,
+            endpoint=deployment,
+        ),
+    )
+
+
+def reporter(name: str, db: Db) -> Reporter:
+    """The heartbeat of the worker `name`."""
+    return Reporter(name, MongoStatusStore(db))
+
+
+def endpoint(settings: Settings) -> Endpoint:
+    return Endpoint(runtime=SageMakerRuntime(region=settings.region), name=settings.endpoint_name)
+
+
+def build_scorer() -> tuple[MongoScoringFeed, MongoEntityStore, Scoring, Reporter]:
+    """Everything `workers.scorer` needs, from the environment."""
+    settings = Settings.from_environment()
+    db = connect(settings, timeout_seconds=WORKER_TIMEOUT_SECONDS, app="fraud-desk-scorer")
+    scoring = Scoring(endpoint(settings), MongoThresholdStore(db))
+    return MongoScoringFeed(db), MongoEntityStore(db), scoring, reporter("scorer", connect(settings, app="fraud-desk-scorer"))
