@@ -1,0 +1,174 @@
+"""Fraud over time by any dimension, from the lake in S3 only: rate lines, the table beneath, the figures as CSV."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pandas as pd
+import streamlit as st
+
+from services.access import Permission
+from services.errors import ServiceError
+from services.rates import RatesQuery, RatesResult
+from ui import charts, charts_rates, page, rates_bar, rates_frames, wiring
+from ui import format as fmt
+from ui.export import to_csv
+from ui.rates_bar import Choice
+
+TITLE = "Fraud rates"
+TTL_SECONDS = 15.0
+
+
+def _dimensions() -> tuple[str, ...]:
+    return wiring.last_good(
+        ("rates.dimensions",), lambda: wiring.services().rates.dimensions(), ttl=300.0, source="S3", background=True
+    ).value
+
+
+def _values(dimension: str) -> tuple[str, ...]:
+    """Values to filter by; none while S3 never answered, so that the bar still stands."""
+    try:
+        return wiring.last_good(
+            ("rates.values", dimension),
+            lambda: wiring.services().rates.values(dimension),
+            ttl=120.0,
+            source="S3",
+            background=True,
+        ).value
+    except ServiceError:
+        return tuple(st.session_state.get(rates_bar.filter_key(dimension)) or ())
+
+
+def _read(choice: Choice) -> wiring.Read[RatesResult]:
+    query = RatesQuery(
+        start=choice.range.start,
+        end=choice.range.end,
+        bucket=choice.bucket,  # type: ignore[arg-type]
+        dimension=choice.dimension,
+        filters=choice.filters,
+    )
+    key = ("rates.table", choice.range, choice.bucket, choice.dimension, tuple(sorted(choice.filters.items())))
+    return wiring.last_good(
+        key, lambda: wiring.services().rates.table(query), ttl=TTL_SECONDS, source="S3", background=True
+    )
+
+
+def _freshness(read: wiring.Read[RatesResult], now: datetime) -> page.Freshness:
+    chip = page.current_to(read.value.current_to, now, problem=read.problem)
+    snapshot = f" Lake snapshot {read.value.snapshot_id}." if read.value.snapshot_id is not None else ""
+    return page.Freshness(chip.state, chip.text, f"{chip.help}{'' if chip.help.endswith('.') else '.'}{snapshot}")
+
+
+def _headline(frame: pd.DataFrame, choice: Choice) -> None:
+    """The answer of the page in one line: both rates with their counts, alerts, how finished the labels are."""
+    sums = rates_frames.totals(frame)
+    value, count, alerts, matured = st.columns(4, gap="small")
+    with value:
+        st.metric("Fraud by value", fmt.bps(sums.bps_value))
+        st.caption(f"{fmt.money_short(sums.fraud_amount_minor)} of {fmt.money_short(sums.amount_minor)}")
+    with count:
+        st.metric("Fraud by count", fmt.bps(sums.bps_count))
+        st.caption(f"{fmt.count(sums.fraud)} of {fmt.count(sums.transactions)} transactions")
+    with alerts:
+        st.metric("Alert rate", fmt.percent(sums.alert_rate, 2))
+        st.caption(f"{fmt.count(sums.alerted)} alerts")
+    with matured:
+        st.metric(
+            "Labels matured",
+            fmt.percent(sums.matured_share, 0),
+            help="Transactions that are labelled or older than 90 days. Below 100 % the fraud rate will still rise.",
+        )
+        st.caption(_range_words(choice))
+
+
+def _range_words(choice: Choice) -> str:
+    start, end = choice.range.start, choice.range.end
+    return f"{start.day} {start:%b} to {end.day} {end:%b %Y}, UTC days"
+
+
+def _chart(frame: pd.DataFrame, choice: Choice) -> None:
+    colors = charts.palette()
+    folded, names = rates_frames.folded(frame, choice.measure)
+    figure = charts_rates.rates(folded, names, measure=choice.measure, bucket=choice.bucket, colors=colors)
+    by = f" by {rates_bar.dimension_name(choice.dimension).lower()}" if choice.dimension else ""
+    alt = f"Fraud in basis points by {choice.measure} a {choice.bucket}{by}, {_range_words(choice)}; the table beneath has the numbers"
+    charts.show(figure, key="rates-chart", alt=alt)
+
+
+def _table(frame: pd.DataFrame, choice: Choice) -> None:
+    config: dict[str, object] = {
+        "fraud_bps_value": st.column_config.NumberColumn("By value (bps)", format="%.1f"),
+        "fraud_bps_count": st.column_config.NumberColumn("By count (bps)", format="%.1f"),
+        "fraud": st.column_config.NumberColumn("Frauds", format="localized"),
+        "transactions": st.column_config.NumberColumn("Transactions", format="localized"),
+        "fraud_amount": st.column_config.NumberColumn("Fraud (€)", format="%,.0f"),
+        "amount": st.column_config.NumberColumn("Amount (€)", format="%,.0f"),
+        "alert_rate": st.column_config.NumberColumn("Alerted", format="percent"),
+        "matured_share": st.column_config.NumberColumn("Matured", format="percent"),
+    }
+    if choice.dimension:
+        rows = rates_frames.by_value(frame, choice.measure)
+        rows["value"] = [rates_bar.shown(str(value)) for value in rows["value"]]
+        config |= {
+            "value": st.column_config.TextColumn(rates_bar.dimension_name(choice.dimension), pinned=True),
+            "trend": st.column_config.LineChartColumn("Over the range", y_min=0, width="small"),
+            "share_of_fraud": st.column_config.ProgressColumn(
+                f"Share of fraud {choice.measure}", format="percent", min_value=0, max_value=1, color="blue"
+            ),
+        }
+        order = ["value", choice.measure.column, "trend", "share_of_fraud"]
+    else:
+        rows = rates_frames.by_bucket(frame)
+        starts = pd.to_datetime(rows["bucket"])
+        rows["bucket"] = [charts_rates.bucket_name(start, choice.bucket) for start in starts]
+        config["bucket"] = st.column_config.TextColumn(fmt.word(choice.bucket), pinned=True)
+        order = ["bucket", choice.measure.column]
+    other = next(m.column for m in rates_frames.Measure if m is not choice.measure)
+    rows = rows.assign(fraud_amount=rows["fraud_amount_minor"] / 100, amount=rows["amount_minor"] / 100)
+    order += [other, "fraud", "transactions", "fraud_amount", "amount", "alert_rate", "matured_share"]
+    st.dataframe(
+        rows[order],
+        hide_index=True,
+        column_config=config,  # type: ignore[arg-type]
+        height=min(36 * (len(rows) + 1) + 2, 420),
+        key="rates-table",
+        alt="Fraud rates with their counts, as charted above",
+    )
+
+
+def _download(frame: pd.DataFrame, choice: Choice) -> None:
+    name = f"fraud-rates-{choice.range.start}-{choice.range.end}-{choice.dimension or 'all'}-{choice.bucket}.csv"
+    st.download_button(
+        "CSV",
+        data=lambda: to_csv(list(frame.columns), frame.itertuples(index=False)),
+        file_name=name,
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Every bucket and value, with counts, as charted before folding small groups",
+    )
+
+
+def _render() -> None:
+    page.guard(Permission.VIEW_RATES)
+    now = datetime.now(UTC)
+    right = page.header(TITLE)
+    with page.content():
+        choice = rates_bar.bar(_dimensions(), _values, today=now.date())
+        with st.skeleton(460):
+            read = _read(choice)
+        with right:
+            page.chip(_freshness(read, now))
+            _download(read.value.frame, choice)
+        page.stale(read, kept="figures that were not looked at before cannot be shown")
+        frame = read.value.frame
+        if read.value.current_to is None:
+            page.empty("The lake is empty so far", "Rates appear when the first transactions have streamed to S3.")
+            return
+        _headline(frame, choice)
+        _chart(frame, choice)
+        if not frame.empty:
+            _table(frame, choice)
+
+
+_render()

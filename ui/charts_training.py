@@ -1,0 +1,92 @@
+"""Learning curves of a training job, read from what it prints. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from ui import charts
+
+HEIGHT = 230
+_ROUND = re.compile(r"\[(\d+)\]\s+(.*)")
+_VALUE = re.compile(r"(train|validation)-aucpr:(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")
+
+
+def curves(lines: Iterable[str]) -> pd.DataFrame:
+    """Columns round, train, validation (area under precision-recall, 0..1); NaN where a line lacks one.
+
+    A round that is printed twice (a restarted job) counts once, as printed last.
+    """
+    rounds: dict[int, dict[str, float]] = {}
+    for line in lines:
+        found = _ROUND.search(line)
+        values = {name: float(text) for name, text in _VALUE.findall(found.group(2))} if found else {}
+        if found and values:
+            rounds[int(found.group(1))] = values
+    return pd.DataFrame(
+        [{"round": n, "train": v.get("train"), "validation": v.get("validation")} for n, v in sorted(rounds.items())],
+        columns=["round", "train", "validation"],
+    ).astype({"train": float, "validation": float})
+
+
+def learning(frame: pd.DataFrame, *, prevalence: float | None, colors: charts.Palette, height: int = HEIGHT) -> go.Figure:
+    """Both curves by boosting round, the best validation round marked, prevalence as the line of a blind guess."""
+    if frame.empty:
+        return charts.empty("Curves appear with the first boosting rounds", colors=colors, height=height)
+    figure = charts.figure(colors=colors, height=height, x_title="Boosting round", y_title="Area under PR curve (0–1)")
+    for name, color in (("train", colors.unknown), ("validation", colors.accent)):
+        rows = frame[frame[name].notna()]
+        if rows.empty:
+            continue
+        figure.add_trace(
+            go.Scatter(
+                x=rows["round"].tolist(), y=rows[name].tolist(), mode="lines", name=name, line={"color": color, "width": 2},
+                hovertemplate=f"Round %{{x}}<br>{name} %{{y:.4f}}<extra></extra>", showlegend=False,
+            )
+        )  # fmt: skip
+    _best(figure, frame, colors)
+    _line_names(figure, frame, colors)
+    if prevalence is not None:
+        figure.add_shape(
+            type="line", x0=0, x1=1, xref="paper", y0=prevalence, y1=prevalence,
+            line={"color": colors.muted, "width": 1, "dash": "dot"},
+        )  # fmt: skip
+        figure.add_annotation(
+            text=f"Blind guess (prevalence) {prevalence:.4f}", x=0, xref="paper", y=prevalence, xanchor="left",
+            yanchor="bottom", showarrow=False, font={"color": colors.muted, "size": 11},
+        )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero", nticks=6)
+    figure.update_layout(margin={"l": 8, "r": 76, "t": 16, "b": 8})
+    return figure
+
+
+def _best(figure: go.Figure, frame: pd.DataFrame, colors: charts.Palette) -> None:
+    known = frame[frame["validation"].notna()]
+    if known.empty:
+        return
+    best = known.loc[known["validation"].idxmax()]
+    figure.add_trace(
+        go.Scatter(
+            x=[int(best["round"])], y=[float(best["validation"])], mode="markers+text", showlegend=False,
+            marker={"color": colors.accent, "size": 8}, text=[f"best {best['validation']:.3f}"],
+            textposition="top left", textfont={"color": colors.text, "size": 12}, hoverinfo="skip",
+        )
+    )  # fmt: skip
+
+
+def _line_names(figure: go.Figure, frame: pd.DataFrame, colors: charts.Palette) -> None:
+    """Names at the right end; the higher curve's above, the lower one's below, so that they never overlap."""
+    ends = {}
+    for name in ("train", "validation"):
+        known = frame[name].dropna()
+        if not known.empty:
+            ends[name] = float(known.iloc[-1])
+    for place, name in enumerate(sorted(ends, key=lambda key: -ends[key])):
+        figure.add_annotation(
+            text=name, x=1.005, xref="paper", y=ends[name], xanchor="left", showarrow=False,
+            yanchor="bottom" if place == 0 and len(ends) > 1 else "top" if len(ends) > 1 else "middle",
+            font={"color": colors.accent if name == "validation" else colors.muted, "size": 12},
+        )  # fmt: skip
