@@ -114,7 +114,7 @@ class DeploymentStore(Protocol):
         ...
 
     def save(self, deployment: Deployment, *, audit: AuditEntry | None = None) -> Deployment:
-        """Replace revision n by n + 1 and return it; Conflict when the stored revision is no longer n."""
+        """Replace revision n by n + 1 and return it; StaleRevision when the stored one is no longer n."""
         ...
 
     def recent(self, limit: int) -> tuple[Deployment, ...]: ...
@@ -137,7 +137,7 @@ class Versions(Protocol):
 
 
 class DeploymentService:
-    """`DeploymentService(store=MongoDeployments(db), endpoints=SageMaker(...), models=Models(...), endpoint_name=...)`."""
+    """`DeploymentService(store=MongoDeployments(db), endpoints=SageMaker(...), models=Models(...), endpoint_name=..)`."""
 
     def __init__(
         self,

@@ -26,6 +26,4 @@ class ScoringApi:
         body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain})
         spent = body.get("model_latency_ms")
         latency_ms = float(spent) if isinstance(spent, int | float) and not isinstance(spent, bool) else 0.0
-        return read_scores(
-            body, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms
-        )
+        return read_scores(body, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms)

@@ -16,6 +16,7 @@ from typing import Protocol
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
 from services.errors import Conflict, InvalidData, NotFound, Problem
+from services.revisions import StaleRevision
 from services.worker_status import utc_now
 
 
@@ -51,6 +52,8 @@ class TrainingRequest:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
+    """`state` is one of ours in lower case, or a secondary status of the training job as SageMaker writes it."""
+
     at: datetime
     state: str
     message: str
@@ -101,7 +104,7 @@ class ExperimentStore(Protocol):
         ...
 
     def save(self, experiment: Experiment, *, audit: AuditEntry | None = None) -> Experiment:
-        """Replace revision n by n + 1 and return it; Conflict when the stored revision is no longer n."""
+        """Replace revision n by n + 1 and return it; StaleRevision when the stored one is no longer n."""
         ...
 
     def get(self, experiment_id: str) -> Experiment:
@@ -177,6 +180,8 @@ class Training:
                 return
             if experiment.finished:
                 raise Conflict(f"{experiment.name} has already ended ({experiment.state}); there is nothing to stop.")
+            if experiment.state is ExperimentState.REGISTERING:
+                raise Conflict(f"{experiment.name} is trained and being registered; there is nothing left to stop.")
             now = self._clock()
             entry = TimelineEntry(now, "stopping", f"Stop requested by {actor.name}")
             stopping = replace(
@@ -187,7 +192,7 @@ class Training:
             try:
                 self._store.save(stopping, audit=audit)
                 return
-            except Conflict:  # the worker moved it on in between: look again
+            except StaleRevision:  # the worker moved it on in between: look again
                 if attempt == 4:
                     raise
 
@@ -219,7 +224,11 @@ def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
     name = request.name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
         problem("name", "Give the experiment a name of 1 to 80 printable characters.")
-    times = {"window_start": request.window_start, "window_end": request.window_end, "label_cutoff": request.label_cutoff}
+    times = {
+        "window_start": request.window_start,
+        "window_end": request.window_end,
+        "label_cutoff": request.label_cutoff,
+    }
     naive = [key for key, at in times.items() if at.utcoffset() is None]
     for key in naive:
         problem(key, f"The {key.replace('_', ' ')} needs a time zone.")

@@ -39,7 +39,12 @@ _TRANSIENT = {
     "SlowDown",
     "RequestTimeout",
 }
-_REFUSED = {"ValidationException", "ValidationError", "InvalidParameterValueException", "InvalidRequestContentException"}
+_REFUSED = {
+    "ValidationException",
+    "ValidationError",
+    "InvalidParameterValueException",
+    "InvalidRequestContentException",
+}
 _CREDENTIALS = {"AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "ExpiredTokenException"}
 # SageMaker has one code, ValidationException, for "unknown name", "name taken" and "busy"; only the sentence tells.
 _SAYS_NOT_FOUND = re.compile(r"not found|could not find|cannot find|does not exist|non-?existent", re.IGNORECASE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
@@ -86,7 +87,7 @@ class SageMaker:
             status=held["TrainingJobStatus"],
             secondary_status=held["SecondaryStatus"],
             transitions=tuple(
-                Transition(t["StartTime"], t["Status"], t.get("StatusMessage") or "")
+                Transition(_utc(t["StartTime"]), t["Status"], t.get("StatusMessage") or "")
                 for t in held.get("SecondaryStatusTransitions") or ()
             ),
             metrics={m["MetricName"]: float(m["Value"]) for m in held.get("FinalMetricDataList") or ()},
@@ -133,7 +134,7 @@ class SageMaker:
         package = Package(
             arn=held["ModelPackageArn"],
             version=int(held["ModelPackageVersion"]),
-            created_at=held["CreationTime"],
+            created_at=_utc(held["CreationTime"]),
             approval_status=held.get("ModelApprovalStatus", ""),
             artifact_uri=container.get("ModelDataUrl", ""),
             image=container.get("Image", ""),
@@ -245,7 +246,7 @@ class SageMaker:
             name=held["EndpointName"],
             status=held["EndpointStatus"],
             config_name=held["EndpointConfigName"],
-            changed_at=held["LastModifiedTime"],
+            changed_at=_utc(held["LastModifiedTime"]),
             pending_config=(held.get("PendingDeploymentSummary") or {}).get("EndpointConfigName"),
             failure=held.get("FailureReason") or None,
         )
@@ -255,3 +256,9 @@ class SageMaker:
 def _translated() -> Iterator[None]:
     with aws.translated(DEPENDENCY):
         yield
+
+
+def _utc(at: datetime) -> datetime:
+    """UTC at MongoDB's resolution, so that what was stored compares equal to what is described again."""
+    at = at.astimezone(UTC)
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

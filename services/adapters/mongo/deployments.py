@@ -12,6 +12,7 @@ from services.adapters.mongo.experiments import SLOT, one_at_a_time, write_audit
 from services.audit import AuditEntry
 from services.deployment import Deployment, DeploymentKind, DeploymentState, Thresholds
 from services.errors import Conflict
+from services.revisions import StaleRevision
 
 _AS_THEY_ARE = (
     "model_version",
@@ -76,7 +77,7 @@ class MongoDeployments:
             return done
 
         if not in_transaction(self._db, work):
-            raise Conflict(f"{deployment.deployment_id} was changed meanwhile; nothing of this change was written.")
+            raise StaleRevision(f"{deployment.deployment_id} was changed meanwhile; nothing was written.")
         return saved
 
     def recent(self, limit: int) -> tuple[Deployment, ...]:

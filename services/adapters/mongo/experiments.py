@@ -13,6 +13,7 @@ from services.adapters.mongo.audit import audit_entry
 from services.adapters.mongo.client import Db, Document, in_transaction, translated
 from services.audit import AuditEntry
 from services.errors import Conflict, NotFound
+from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState, TimelineEntry
 
 # Only a document that is under way has `slot`; a unique index on it makes "one at a time" hold between processes.
@@ -75,7 +76,7 @@ class MongoExperiments:
             return done
 
         if not in_transaction(self._db, work):
-            raise Conflict(f"{experiment.name} was changed meanwhile; nothing of this change was written.")
+            raise StaleRevision(f"{experiment.name} was changed meanwhile; nothing was written.")
         return saved
 
     def get(self, experiment_id: str) -> Experiment:

@@ -1,0 +1,81 @@
+"""Reading what a training job left in S3, without ever unpacking it: the archive was written by code we do not run."""
+
+from __future__ import annotations
+
+import math
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from services.adapters import aws
+from services.errors import InvalidData
+
+_DEPENDENCY = "S3"
+MAX_ARCHIVE_BYTES = 512 * 1024 * 1024
+MAX_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
+MAX_MEMBERS = 10_000
+MAX_METADATA_BYTES = 1024 * 1024
+METADATA = "metadata.json"
+
+
+class ModelArtifacts:
+    """`ModelArtifacts(region=settings.region)`. Satisfies `workers.lifecycle_ports.Artifacts`."""
+
+    def __init__(self, *, region: str, client: Any = None) -> None:
+        self._s3 = client or aws.client("s3", region=region)
+
+    def metadata(self, uri: str) -> Mapping[str, Any]:
+        """The checked metadata.json of the model.tar.gz at `uri`.
+
+        The archive is read as a stream and abandoned at the file sought, so memory stays at one block plus 1 MB. Raises
+        InvalidData when it is too large, no archive, or its metadata lacks what registering needs (features_version;
+        suggested review_threshold <= decline_threshold in (0, 1); metrics as numbers).
+        """
+        where = urlsplit(uri)
+        with aws.translated(_DEPENDENCY):
+            answer = self._s3.get_object(Bucket=where.netloc, Key=where.path.lstrip("/"))
+            if answer["ContentLength"] > MAX_ARCHIVE_BYTES:
+                raise InvalidData(f"The model artifact is larger than {MAX_ARCHIVE_BYTES // 2**20} MB.")
+            with answer["Body"] as body:
+                return _checked(_metadata_file(body))
+
+
+def _metadata_file(body: Any) -> bytes:
+    unpacked = 0
+    try:
+        with tarfile.open(fileobj=body, mode="r|gz") as archive:
+            for count, member in enumerate(archive):
+                unpacked += member.size
+                if count >= MAX_MEMBERS or unpacked > MAX_UNPACKED_BYTES:
+                    raise InvalidData("The model artifact unpacks to more than a model can be.")
+                if member.name.removeprefix("./") != METADATA or not member.isreg():
+                    continue
+                if member.size > MAX_METADATA_BYTES:
+                    raise InvalidData(f"{METADATA} of the model is larger than 1 MB.")
+                file = archive.extractfile(member)
+                assert file is not None, "a regular member has contents"
+                return file.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InvalidData("The model artifact is not a readable model.tar.gz.") from error
+    raise InvalidData(f"The model artifact has no {METADATA}.")
+
+
+def _checked(raw: bytes) -> Mapping[str, Any]:
+    try:
+        held = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidData(f"{METADATA} of the model is not JSON.") from error
+    suggested = held.get("suggested") if isinstance(held, dict) else None
+    if not isinstance(suggested, dict) or not isinstance(held.get("metrics"), dict) or not held.get("features_version"):
+        raise InvalidData(f"{METADATA} of the model lacks features_version, suggested thresholds or metrics.")
+    review, decline = suggested.get("review_threshold"), suggested.get("decline_threshold")
+    if not (_is_number(review) and _is_number(decline) and 0 < review <= decline < 1):
+        raise InvalidData(f"The model suggests unusable thresholds: review {review!r}, decline {decline!r}.")
+    return held | {"metrics": {name: value for name, value in held["metrics"].items() if _is_number(value)}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
