@@ -137,7 +137,7 @@ class Versions(Protocol):
 
 
 class DeploymentService:
-    """`DeploymentService(store=MongoDeployments(db), endpoints=SageMaker(...), models=Models(...), endpoint_name=..)`."""
+    """`DeploymentService(store=MongoDeployments(db), endpoints=SageMaker(..), models=Models(..), endpoint_name=n)`."""
 
     def __init__(
         self,

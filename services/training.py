@@ -35,7 +35,22 @@ METHODS = ("xgboost",)
 
 # What model/train.py understands: name -> (lowest, highest, whole number). Anything else is refused at the request,
 # not an hour later in the container.
-HYPERPARAMETERS: dict[str, tuple[float, float, bool]] = {}
+HYPERPARAMETERS: dict[str, tuple[float, float, bool]] = {
+    "num_round": (1, 5_000, True),
+    "max_depth": (1, 16, True),
+    "eta": (0.001, 1, False),
+    "min_child_weight": (0, 1_000, False),
+    "gamma": (0, 100, False),
+    "subsample": (0.05, 1, False),
+    "colsample_bytree": (0.05, 1, False),
+    "reg_lambda": (0, 1_000, False),
+    "scale_pos_weight": (0.01, 10_000, False),
+    "early_stopping_rounds": (1, 1_000, True),
+    "seed": (0, 2**31 - 1, True),
+    "target_alert_rate": (0.0001, 0.5, False),
+    "precision_floor": (0.001, 0.99, False),
+    "decline_precision": (0.01, 0.999, False),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +239,8 @@ def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
     name = request.name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
         problem("name", "Give the experiment a name of 1 to 80 printable characters.")
-    times = {
-        "window_start": request.window_start,
-        "window_end": request.window_end,
-        "label_cutoff": request.label_cutoff,
-    }
-    naive = [key for key, at in times.items() if at.utcoffset() is None]
+    times = ("window_start", "window_end", "label_cutoff")
+    naive = [key for key in times if getattr(request, key).utcoffset() is None]
     for key in naive:
         problem(key, f"The {key.replace('_', ' ')} needs a time zone.")
     if not naive:

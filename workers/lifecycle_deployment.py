@@ -45,7 +45,10 @@ class DeploymentSteps:
         self._clock = clock
 
     def step(self, deployment: Deployment) -> Deployment:
-        """Do the next thing. Raises Unavailable and StaleRevision: call again later, nothing is lost. Every other refusal ends it as failed."""
+        """Do the next thing.
+
+        Raises Unavailable and StaleRevision: call again later, nothing is lost. Every other refusal ends it as failed.
+        """
         try:
             if deployment.state is DeploymentState.REQUESTED:
                 return self._prepare(deployment)

@@ -28,7 +28,10 @@ S = ExperimentState
 METRIC_DEFINITIONS = {
     "train:aucpr": r"train-aucpr:([0-9.eE+-]+)",
     "validation:aucpr": r"validation-aucpr:([0-9.eE+-]+)",
-    "validation:average_precision": r"metric:validation_average_precision=([0-9.eE+-]+);",
+    **{
+        name: rf"metric:validation_{name}=([0-9.eE+-]+);"
+        for name in ("average_precision", "auc", "precision_at_review", "recall_at_review", "alert_rate", "prevalence")
+    },
 }
 
 
@@ -48,7 +51,10 @@ class ExperimentSteps:
         self._artifacts, self._compute, self._clock = artifacts, compute, clock
 
     def step(self, experiment: Experiment) -> Experiment:
-        """Do the next thing. Raises Unavailable and StaleRevision: call again later, nothing is lost. Every other refusal ends it as failed."""
+        """Do the next thing.
+
+        Raises Unavailable and StaleRevision: call again later, nothing is lost. Every other refusal ends it as failed.
+        """
         try:
             if experiment.stop_requested_by is not None and experiment.state is not S.TRAINING:
                 self._builder.cancel(experiment.experiment_id)
@@ -106,9 +112,9 @@ class ExperimentSteps:
         return self._move(ready, S.TRAINING, f"Training on {built.rows:,} rows, {built.positives:,} of them fraud")
 
     def _training(self, experiment: Experiment) -> Experiment:
-        assert experiment.training_job is not None
+        name = f"fraud-desk-{experiment.experiment_id}"
         try:
-            job = self._jobs.describe_training_job(experiment.training_job)
+            job = self._jobs.describe_training_job(name)
         except NotFound:
             if experiment.stop_requested_by is not None:
                 return self._end(experiment, S.STOPPED, f"Stopped by {experiment.stop_requested_by}")
@@ -127,7 +133,7 @@ class ExperimentSteps:
                 experiment, S.STOPPED, f"Stopped by {by}" if by else "The training job was stopped outside"
             )
         if experiment.stop_requested_by is not None and job.status != "Stopping":
-            self._jobs.stop_training_job(experiment.training_job)
+            self._jobs.stop_training_job(name)
         return experiment
 
     def _create_job(self, experiment: Experiment) -> Experiment:

@@ -67,7 +67,7 @@ def client(
         retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=connections,
     )
-    return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
+    return boto3.client(service, region_name=region, config=config)
 
 
 def code_of(error: ClientError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tarfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import orjson
@@ -77,5 +77,5 @@ def _checked(raw: bytes) -> Mapping[str, Any]:
     return held | {"metrics": {name: value for name, value in held["metrics"].items() if _is_number(value)}}
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

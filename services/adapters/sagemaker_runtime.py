@@ -53,7 +53,7 @@ class SageMakerRuntime:
 
 def _model_error(error: ClientError) -> InvalidData | Unavailable:
     try:
-        status = int(error.response.get("OriginalStatusCode", 500))  # type: ignore[call-overload]
+        status = int(error.response.get("OriginalStatusCode", 500))
     except (TypeError, ValueError):
         status = 500
     if 400 <= status < 500 and status not in _BUSY:
