@@ -93,17 +93,16 @@ class Intake:
             else:
                 good[document["_id"]] = (row, document)
         known = self._store.insert([document for _, document in good.values()]) if good else set()
-        repeated = [good[key] for key in known] + doubles
-        same = self._store.same([document for _, document in repeated]) if repeated else set()
-        duplicates = 0
-        for row, document in repeated:
-            if document["_id"] in same and (document["_id"] in known or document == good[document["_id"]][1]):
-                duplicates += 1
-                problems.append(Problem(row, "transaction_id", "was received before; nothing was changed"))
-            else:
-                refused += 1
+        same = self._store.same([good[key][1] for key in known]) if known else set()
+        repeated = [(row, key in same) for key, (row, _) in good.items() if key in known]
+        repeated += [(row, document == good[document["_id"]][1]) for row, document in doubles]
+        duplicates = sum(1 for _, unchanged in repeated if unchanged)
+        refused += len(repeated) - duplicates
+        for row, unchanged in repeated:
+            text = "was received before; nothing was changed"
+            if not unchanged:
                 text = "was received before with another amount, time or customer; the first one was kept"
-                problems.append(Problem(row, "transaction_id", text))
+            problems.append(Problem(row, "transaction_id", text))
         ordered = tuple(sorted(problems, key=lambda p: p.row))
         return IntakeResult(len(good) - len(known), duplicates, refused, ordered)
 
