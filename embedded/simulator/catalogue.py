@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of merchant. `share` is its weight among purchases, `online` the share of its merchants that are web shops;
-    `amount_factor` scales the customer's own mean amount (a tram ticket against a fridge)."""
+    """A kind of merchant. `share` is its weight among purchases, `online` the share of its merchants that are web
+    shops; `amount_factor` scales the customer's own mean amount (a tram ticket against a fridge)."""
 
     key: str
     mcc: str
@@ -127,7 +127,7 @@ USER_AGENTS: tuple[tuple[str, float], ...] = (
     ("Safari", 0.05),
 )
 
-# Share of a day's purchases in each hour (UTC; the customers live one or two hours east of it). Nights are thin, not empty.
+# Share of a day's purchases in each hour (UTC; customers live one or two hours east of it). Nights are thin, not empty.
 HOUR_SHAPE: tuple[float, ...] = (
     *(1.6, 1.2, 1.0, 1.0, 1.4, 2.4, 3.6, 4.6, 5.0, 5.2, 5.6, 6.0),
     *(5.8, 5.4, 5.2, 5.6, 6.4, 6.8, 6.2, 5.2, 4.2, 3.4, 2.8, 2.2),

@@ -32,8 +32,8 @@ class Scenario(IntEnum):
 
 @dataclass(slots=True)
 class Columns:
-    """Rows in no particular order unless said. `time_ms` is Unix time (UTC, ms), `amount` minor units, `device` -1 where
-    no device takes part; `address` numbers the network address the device used."""
+    """Rows in no particular order unless said. `time_ms` is Unix time (UTC, ms), `amount` minor units, `device` -1
+    where no device takes part; `address` numbers the network address the device used."""
 
     time_ms: NDArray[np.int64]
     customer: NDArray[np.int32]

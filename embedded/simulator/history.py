@@ -79,6 +79,7 @@ def label_event(document: dict[str, Any], *, source: str, at: datetime) -> dict[
         "transaction_id": document["_id"],
         "customer_id": document["customer_id"],
         "merchant_id": document["merchant"]["id"],
+        "terminal_id": document["terminal_id"],
         "device_id": document.get("device", {}).get("id"),
         "event_time": document["event_time"],
         "amount_minor": document["amount_minor"],

@@ -22,7 +22,7 @@ SOURCES = ("customer", "chargeback")
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Columns, in order of `at_ms`: the row reported, the time the report arrives, and 0 (customer) or 1 (chargeback)."""
+    """Columns, in order of `at_ms`: the row reported, when the report arrives, and 0 (customer) or 1 (chargeback)."""
 
     row: NDArray[np.intp]
     at_ms: NDArray[np.int64]

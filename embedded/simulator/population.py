@@ -55,8 +55,8 @@ class World:
     `nearby[c]` are NEARBY terminals a customer shops at, likeliest first; `favourites[c]` the FAVOURITES terminals of
     web shops; `by_city[k]` a city's terminals; `travel[c, d]` the city visited on day d of the cycle, else -1;
     `draws[k, d]` the terminal of city k that draws a crowd that day (a market, a sale), else -1, the web as last row.
-    Devices 0..customers-1 are the customers' own (a household may share its first one's); those from `first_fraud_device`
-    on belong to fraudsters.
+    Devices 0..customers-1 are the customers' own (a household may share its first one's); those from
+    `first_fraud_device` on belong to fraudsters.
     """
 
     seed: int
@@ -172,7 +172,7 @@ def build(*, transactions: int, seed: int) -> World:
 
 
 def _merchants(rng: np.random.Generator, *, count: int) -> Merchants:
-    """Every city first gets a grocer, a restaurant, and a cash machine; the rest is drawn by share and by city weight."""
+    """Every city first gets a grocer, a restaurant, and a cash machine; the rest is drawn by share and city weight."""
     share = np.array([c.share for c in CATEGORIES])
     must = [(CATEGORY_INDEX[key], city) for city in range(len(CITIES)) for key in ("groceries", "restaurants", "cash")]
     must += [
@@ -224,7 +224,7 @@ def _nearby(
     home_lon: Floats,
     home_lat: Floats,
 ) -> Ints:
-    """NEARBY terminals for each customer, those within RADIUS_KM of home twenty times as likely as the city's others."""
+    """NEARBY terminals for each customer, those within RADIUS_KM of home twenty times as likely as others."""
     nearby = np.zeros((len(home_city), NEARBY), dtype=np.int32)
     for city, terminals in enumerate(by_city):
         who = np.flatnonzero(home_city == city)

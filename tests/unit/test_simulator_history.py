@@ -78,8 +78,10 @@ def test_reports_arrive_late_and_not_always(history: History) -> None:
     assert (np.diff(known.at_ms) >= 0).all()
     days = (known.at_ms - history.rows.time_ms[known.row]) / DAY_MS
     by_customer = known.source == 0
-    assert days[by_customer].min() >= 1 and days[by_customer].max() <= 10
-    assert days[~by_customer].min() >= 20 and days[~by_customer].max() <= 90
+    assert days[by_customer].min() >= 1
+    assert days[by_customer].max() <= 10
+    assert days[~by_customer].min() >= 20
+    assert days[~by_customer].max() <= 90
     reported = np.isin(np.flatnonzero(fraud), known.row).mean()
     assert 0.80 <= reported <= 0.95
     friendly = (~fraud[known.row]).sum()
@@ -89,7 +91,8 @@ def test_reports_arrive_late_and_not_always(history: History) -> None:
 def test_only_reports_that_have_arrived_are_known(history: History) -> None:
     moment = UNTIL - timedelta(days=60)
     events = history.label_events(known_by=moment)
-    assert events and len(events) < len(history.label_events(known_by=UNTIL)) < len(history.reports)
+    assert events
+    assert len(events) < len(history.label_events(known_by=UNTIL)) < len(history.reports)
     assert all(event["labelled_at"] <= moment for _, event in events)
     row, event = events[0]
     assert event["transaction_id"] == history.transaction_id(row)

@@ -48,7 +48,8 @@ def test_fraud_comes_in_bursts_at_about_one_in_a_hundred(world: World) -> None:
     assert 0.003 < fraud / total < 0.025
     for _ in range(60):
         episode = live.episode(START)
-        assert len(episode) and (episode.scenario > 0).all()
+        assert len(episode)
+        assert (episode.scenario > 0).all()
         assert (episode.time_ms - START).max() <= EPISODE_LASTS_MS
 
 
