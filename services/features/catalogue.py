@@ -271,7 +271,9 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "weak_entry",
         "Card keyed or swiped",
         "flag",
-        flag("weak_entry", "The card was keyed in or swiped", "The card's chip or a stored card was used"),
+        flag(
+            "weak_entry", "The card was keyed in or swiped", "The card was read by chip or contactless, or is on file"
+        ),
         zero,
     ),
 )

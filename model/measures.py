@@ -1,0 +1,75 @@
+"""How good a ranking is, and the thresholds it suggests. numpy only; runs inside the training container."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Fewer declined transactions than this say nothing about a precision of 90 %.
+_DECLINE_AT_LEAST = 5
+# Thresholds keep this distance from each other and from 0 and 1.
+_GAP = 1e-6
+
+
+def _steps(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
+    """Distinct scores descending, with (true positives, alerted) when everything at or above each is alerted."""
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(labels[order] > 0.5)
+    last = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+    return ranked[last], hits[last].astype(float), last + 1.0
+
+
+def average_precision(labels: Array, scores: Array) -> float:
+    """Sum over distinct scores of (recall gained) x (precision there); nan without a positive.
+
+    The step-wise estimator without interpolation: equal scores are one step, so their order does not matter. A
+    random ranking has the prevalence.
+    """
+    _, hits, alerted = _steps(labels, scores)
+    if not hits[-1]:
+        return float("nan")
+    gained = np.diff(np.concatenate(([0.0], hits))) / hits[-1]
+    return float(np.sum(gained * hits / alerted))
+
+
+def roc_auc(labels: Array, scores: Array) -> float:
+    """Probability that a fraud scores above a genuine transaction, ties counting half; nan when one kind is absent."""
+    _, hits, alerted = _steps(labels, scores)
+    positives, negatives = hits[-1], alerted[-1] - hits[-1]
+    if not positives or not negatives:
+        return float("nan")
+    y = np.concatenate(([0.0], hits / positives))
+    x = np.concatenate(([0.0], (alerted - hits) / negatives))
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
+
+
+def suggest_thresholds(
+    labels: Array, scores: Array, *, target_alert_rate: float, precision_floor: float, decline_precision: float
+) -> tuple[float, float]:
+    """(review, decline) with 0 < review < decline < 1; a score equal to a threshold is alerted.
+
+    review: the lowest threshold that alerts at most `target_alert_rate` of the transactions and of whose alerts at
+    least `precision_floor` are fraud, so that a quiet period does not fill the queue with noise; where no threshold
+    has that precision, the alert rate alone decides; where even the highest score is shared by too many, that score.
+    decline: the lowest threshold above review of whose declines at least `decline_precision` are fraud, among at
+    least 5; otherwise the middle between review and 1.
+    """
+    cuts, hits, alerted = _steps(labels, scores)
+    precision = hits / alerted
+    affordable = alerted <= max(1.0, target_alert_rate * len(labels))
+    affordable[0] = True
+    wanted = affordable & (precision >= precision_floor)
+    place = int(np.flatnonzero(wanted if wanted.any() else affordable)[-1])
+    review = float(np.clip(_between(cuts, place), _GAP, 1.0 - 3 * _GAP))
+    certain = (precision >= decline_precision) & (alerted >= _DECLINE_AT_LEAST)
+    certain[place:] = False
+    decline = _between(cuts, int(np.flatnonzero(certain)[-1])) if certain.any() else (review + 1.0) / 2.0
+    return review, float(np.clip(decline, review + _GAP, 1.0 - _GAP))
+
+
+def _between(cuts: Array, place: int) -> float:
+    """A threshold that alerts `place` + 1 distinct scores: halfway down to the next, so that rounding is harmless."""
+    following = cuts[place + 1] if place + 1 < len(cuts) else 0.0
+    return float((cuts[place] + following) / 2.0)
