@@ -54,7 +54,7 @@ def _mongod() -> str:
     wheel = Path(sysconfig.get_path("purelib")) / "fiftyone" / "db" / "bin" / "mongod"
     found = os.environ.get("FRAUD_DESK_MONGOD") or (str(wheel) if wheel.exists() else shutil.which("mongod"))
     if not found:
-        pytest.skip("no mongod: install the wheel in requirements.txt or set FRAUD_DESK_MONGOD")
+        pytest.fail("no mongod: install the wheel in requirements.txt or set FRAUD_DESK_MONGOD")
     return found
 
 
