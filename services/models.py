@@ -124,7 +124,7 @@ def properties(
     for name in sorted(metrics):
         value = float(metrics[name])
         if len(facts) < MAX_PROPERTIES and math.isfinite(value):
-            facts[(_METRIC + name)[:128]] = repr(value)
+            facts[_FORBIDDEN.sub("_", _METRIC + name)[:128]] = repr(value)
     return {key: _FORBIDDEN.sub("_", value)[:256] for key, value in facts.items() if value}
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from services.access import system
 from services.audit import AuditEntry
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
-from services.models import Package, properties
+from services.models import Package, model_version, properties
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry
 from services.training_jobs import TrainingJob, TrainingJobSpec
@@ -184,9 +184,14 @@ class ExperimentSteps:
             package = self._registered(experiment)
             if package is None:
                 raise Unavailable("SageMaker does not list the new model package yet.", dependency="SageMaker")
-        version = f"v{package.version}"
-        done = replace(experiment, model_version=version, package_arn=package.arn)
-        return self._end(done, S.CANDIDATE, f"Registered as {version}")
+        model = model_version(package)
+        done = replace(
+            experiment,
+            model_version=model.model_version,
+            package_arn=package.arn,
+            metrics=dict(experiment.metrics) | dict(model.metrics),
+        )
+        return self._end(done, S.CANDIDATE, f"Registered as {model.model_version}")
 
     def _registered(self, experiment: Experiment) -> Package | None:
         try:
