@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
@@ -67,3 +67,18 @@ def shown() -> Iterator[None]:
             f"Something went wrong on our side (reference {reference}). Nothing was changed; reload the page to go on.",
             icon=":material/error:",
         )
+
+
+def attempt(action: Callable[[], object]) -> ServiceError | None:
+    """Do something in a callback: None when it was done, otherwise what to show at the next drawing.
+
+    Callbacks run before the page, so what goes wrong in one has no place on the screen yet.
+    """
+    try:
+        action()
+    except ServiceError as error:
+        return error
+    except Exception as error:
+        reference = report(error)
+        return ServiceError(f"Something went wrong on our side (reference {reference}). What you typed is kept.")
+    return None

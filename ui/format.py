@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-MISSING = "–"
+MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF "}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
@@ -64,7 +64,7 @@ def score(value: float | None) -> str:
 
 
 def signed(value: float | None, *, digits: int = 1, unit: str = "") -> str:
-    """A difference with its sign: '+1.2 bps', '−0.4 bps', '±0.0 bps' when it rounds to nothing."""
+    """A difference with its sign: '+1.2 bps', minus 0.4 as '-0.4 bps' with a true minus, '±0.0 bps' when it rounds to nothing."""
     if value is None:
         return MISSING
     rounded = round(value, digits)
@@ -155,7 +155,7 @@ def word(code: str | None) -> str:
 
 
 def literal(text: str | None) -> str:
-    """Data inside Markdown: every ASCII punctuation mark escaped, line breaks flattened, so that a name stays a name."""
+    """Data inside Markdown: punctuation escaped and line breaks flattened, so that a name stays a name."""
     if text is None:
         return MISSING
     return _PUNCTUATION.sub(r"\\\1", " ".join(str(text).split()))

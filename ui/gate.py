@@ -22,7 +22,7 @@ def sign_in(state: session.SignedOut) -> None:
     with middle:
         _card()
         st.markdown(
-            "Review the riskiest card payments first, see why each was scored so, and teach the model with every verdict.",
+            "Review the riskiest card payments first, see why each was scored so, and teach the model.",
             text_alignment="center",
         )
         if state.reason:

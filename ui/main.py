@@ -11,7 +11,7 @@ from services.errors import ServiceError
 from services.settings import Settings
 from ui import errors, gate, navigation, page, session
 
-STATIC = Path(__file__).parent.parent / "static"
+STATIC = Path(__file__).parent / "static"
 
 
 def _named(show: partial[None], name: str) -> partial[None]:
@@ -20,7 +20,7 @@ def _named(show: partial[None], name: str) -> partial[None]:
 
 
 def main() -> None:
-    st.set_page_config(page_title=gate.PRODUCT, page_icon=str(STATIC / "icon.svg"), layout="wide")
+    st.set_page_config(page_title=gate.PRODUCT, page_icon=str(STATIC / "icon.svg"), layout="wide", initial_sidebar_state=224)
     try:
         settings = Settings.from_environment()
     except ServiceError as error:

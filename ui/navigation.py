@@ -1,4 +1,4 @@
-"""Every screen, in its group, with the permission that opens it. Screens a role lacks stay routable but out of sight."""
+"""Every screen, in its group, with the permission that opens it. What a role lacks stays routable but out of sight."""
 
 from __future__ import annotations
 
@@ -57,8 +57,15 @@ def file_of(path: str) -> str:
 
 
 def pages(actor: Actor) -> st.Page:
-    """Register every screen for this person and answer the one the URL asks for (the role's home at '/')."""
-    home = HOME[actor.role.value]
+    """Register every screen for this person and answer the one the URL asks for; '/' leads to the role's home.
+
+    No screen is the default page: the default page lives at '/' only, and every screen keeps its own address.
+    """
+    home = file_of(HOME[actor.role.value])
+
+    def start() -> None:
+        st.switch_page(home)
+
     groups = {
         name: [
             st.Page(
@@ -66,7 +73,6 @@ def pages(actor: Actor) -> st.Page:
                 title=screen.title,
                 icon=f":material/{screen.icon}:",
                 url_path=screen.path,
-                default=screen.path == home,
                 visibility="visible" if screen.listed and allows(actor, screen.permission) else "hidden",
                 help=screen.help,
             )
@@ -74,15 +80,16 @@ def pages(actor: Actor) -> st.Page:
         ]
         for name, screens in GROUPS.items()
     }
-    return st.navigation(groups)
+    first = st.Page(start, title="Fraud Desk", url_path="home", default=True, visibility="hidden")
+    return st.navigation({"": [first], **groups})
 
 
 def only(show: Callable[[], None]) -> st.Page:
     """One screen at every URL: sign-in, refusal, set-up. Addresses stay valid, nothing else is reachable or named."""
     return st.navigation(
         [
-            st.Page(show, title="Fraud Desk", url_path=screen.path, default=index == 0, visibility="hidden")
-            for index, screen in enumerate(SCREENS)
+            st.Page(show, title="Fraud Desk", url_path=path, default=path == "home", visibility="hidden")
+            for path in ("home", *(screen.path for screen in SCREENS))
         ],
         position="hidden",
     )

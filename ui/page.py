@@ -61,7 +61,7 @@ def chip(freshness: Freshness) -> None:
 
 
 def header(title: str, *, caption: str | None = None, freshness: Freshness | None = None) -> Any:
-    """Title at the left, chip at the right, one line. Returns the right-hand container: a page adds its controls there."""
+    """Title at the left, chip at the right, one line. Returns the right-hand container, for the page's controls."""
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     with row:
         left = st.container(gap=None, width="stretch")
@@ -114,8 +114,14 @@ def empty(title: str, hint: str) -> None:
     state(title, hint, icon="inbox")
 
 
-def broken(error: ServiceError) -> None:
-    """Nothing could be read and nothing was read before: say what is down, in the place of the content."""
+def broken(error: ServiceError, *, retry: bool = False) -> None:
+    """Nothing could be read and nothing was read before: say what is down, in the place of the content.
+
+    `retry` reruns the page every five seconds until it can be shown; a fragment that runs by itself does not need it.
+    """
+    if retry:
+        st.session_state["page-retry"] = False
+        _again()
     state("This cannot be shown right now", f"{error.message} This page tries again by itself.", icon="cloud_off")
 
 
@@ -126,7 +132,7 @@ def stale(read: wiring.Read[Any], *, kept: str = "") -> None:
 
 
 @contextmanager
-def content() -> Iterator[None]:
+def content(*, retry: bool = False) -> Iterator[None]:
     """Around reading and drawing: a read that never succeeded becomes the broken state, all else as `errors.shown`."""
     with errors.shown():
         try:
@@ -134,7 +140,15 @@ def content() -> Iterator[None]:
         except ServiceError as error:
             if not error.retryable:
                 raise
-            broken(error)
+            broken(error, retry=retry)
+
+
+@st.fragment(run_every="5s", key="page-again")
+def _again() -> None:
+    """Drawn once with the page, then every five seconds alone: only then is the whole page run again."""
+    if st.session_state.get("page-retry"):
+        st.rerun()
+    st.session_state["page-retry"] = True
 
 
 @st.fragment(run_every="5s", key="health-warnings")

@@ -1,0 +1,163 @@
+"""The queue's filter bar. Every control is bound to the URL, so an address is a view; `clear` empties it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import streamlit as st
+
+from services.domain.states import Decision
+from services.transactions import Facets, QueueFilter, QueueView, Sort
+from ui import format as fmt
+
+VIEWS = {QueueView.OPEN_ALERTS: "Open alerts", QueueView.ALL: "All transactions", QueueView.DECIDED: "Decided"}
+SORTS = {Sort.RISK: "Riskiest first", Sort.NEWEST: "Newest first", Sort.VALUE: "Largest first", Sort.DUE: "Due first"}
+PERIODS: dict[str, tuple[str, timedelta | None]] = {
+    "any": ("Any time", None),
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
+}
+_EMPTY: dict[str, Any] = {
+    "q_search": "", "q_channel": [], "q_category": [], "q_country": [], "q_decision": [], "q_min": None, "q_max": None,
+    "q_period": "any",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the person asked for; the moment is added when a page is read (`filters`)."""
+
+    view: QueueView
+    sort: Sort
+    search: str
+    channels: tuple[str, ...]
+    categories: tuple[str, ...]
+    countries: tuple[str, ...]
+    decisions: tuple[str, ...]
+    min_amount: float | None
+    max_amount: float | None
+    period: str
+
+    @property
+    def narrowed(self) -> bool:
+        lists = self.channels or self.categories or self.countries or self.decisions
+        amounts = self.min_amount is not None or self.max_amount is not None
+        return bool(self.search or lists or amounts or self.period != "any")
+
+    def filters(self, as_of: datetime) -> QueueFilter:
+        """Amounts are typed in major units of a two-decimal currency; the period ends at `as_of`."""
+        span = PERIODS[self.period][1]
+        return QueueFilter(
+            view=self.view,
+            search=self.search,
+            channels=self.channels,
+            categories=self.categories,
+            countries=self.countries,
+            decisions=self.decisions,
+            min_amount_minor=None if self.min_amount is None else round(self.min_amount * 100),
+            max_amount_minor=None if self.max_amount is None else round(self.max_amount * 100),
+            since=as_of - span if span else None,
+            before_or_at=as_of,
+        )
+
+
+def clear() -> None:
+    for key, value in _EMPTY.items():
+        st.session_state[key] = value
+
+
+def view_bar(on_change: Callable[[], None]) -> tuple[QueueView, Sort]:
+    """Which list, in which order. Only open alerts have a due time."""
+    view = st.segmented_control(
+        "View", list(QueueView), format_func=lambda v: VIEWS[v], default=QueueView.OPEN_ALERTS, required=True,
+        key="q_view", bind="query-params", on_change=on_change, label_visibility="collapsed",
+    )  # fmt: skip
+    view = QueueView(view or QueueView.OPEN_ALERTS)
+    orders = [s for s in Sort if view is QueueView.OPEN_ALERTS or s is not Sort.DUE]
+    sort = st.selectbox(
+        "Order", orders, format_func=lambda s: SORTS[s], key="q_sort", bind="query-params", on_change=on_change,
+        label_visibility="collapsed", width=150, filter_mode=None,
+    )  # fmt: skip
+    return view, Sort(sort or Sort.RISK)
+
+
+def filter_bar(view: QueueView, sort: Sort, facets: Facets, on_change: Callable[[], None]) -> Chosen:
+    """One line of controls; each says on its face what it restricts to."""
+    search = st.text_input(
+        "Search", key="q_search", bind="query-params", placeholder="Id of anything, or a card's last 4",
+        type="search", icon=":material/search:", label_visibility="collapsed", width=270, max_chars=64, on_change=on_change,
+    )  # fmt: skip
+    channels = _choice("Channel", "q_channel", facets.channels, on_change)
+    categories = _choice("Category", "q_category", facets.categories, on_change)
+    countries = _choice("Country", "q_country", facets.countries, on_change)
+    decisions = _choice("Decision", "q_decision", tuple(str(d) for d in Decision), on_change)
+    low, high = _amounts(on_change)
+    period = _period(on_change)
+    chosen = Chosen(
+        view, sort, (search or "").strip(), channels, categories, countries, decisions, low, high, period
+    )
+    if chosen.narrowed:
+        st.button("Clear", key="q_clear", icon=":material/close:", type="tertiary", on_click=_clear_then(on_change))
+    return chosen
+
+
+def _clear_then(on_change: Callable[[], None]) -> Callable[[], None]:
+    def act() -> None:
+        clear()
+        on_change()
+
+    return act
+
+
+def face(name: str, values: Sequence[str]) -> str:
+    """'Channel', 'Channel: ecom', 'Channel: 3'."""
+    if not values:
+        return name
+    return f"{name}: {fmt.word(values[0]) if len(values) == 1 else len(values)}"
+
+
+def _choice(name: str, key: str, options: tuple[str, ...], on_change: Callable[[], None]) -> tuple[str, ...]:
+    now = [v for v in st.session_state.get(key) or [] if isinstance(v, str)]
+    known = tuple(dict.fromkeys((*options, *now)))
+    with st.popover(face(name, now), key=f"{key}_popover"):
+        picked = st.pills(
+            name, known, selection_mode="multi", key=key, bind="query-params", on_change=on_change, format_func=_label,
+            width=280,
+        )  # fmt: skip
+    return tuple(picked or ())
+
+
+def _label(value: str) -> str:
+    return value if value.isupper() else fmt.word(value)
+
+
+def _amounts(on_change: Callable[[], None]) -> tuple[float | None, float | None]:
+    low, high = st.session_state.get("q_min"), st.session_state.get("q_max")
+    name = "Amount"
+    if low is not None or high is not None:
+        name = f"Amount: {low or 0:,.0f} to {high:,.0f}" if high is not None else f"Amount: from {low:,.0f}"
+    with st.popover(name, key="q_amount_popover"):
+        low = st.number_input(
+            "At least (major units)", min_value=0.0, value=None, step=50.0, format="%.2f", key="q_min",
+            bind="query-params", on_change=on_change,
+        )  # fmt: skip
+        high = st.number_input(
+            "At most (major units)", min_value=0.0, value=None, step=50.0, format="%.2f", key="q_max",
+            bind="query-params", on_change=on_change,
+        )  # fmt: skip
+    return low, high
+
+
+def _period(on_change: Callable[[], None]) -> str:
+    now = st.session_state.get("q_period") or "any"
+    with st.popover(PERIODS.get(now, PERIODS["any"])[0], key="q_period_popover"):
+        period = st.radio(
+            "Time of payment", list(PERIODS), format_func=lambda p: PERIODS[p][0], key="q_period", bind="query-params",
+            on_change=on_change,
+        )  # fmt: skip
+    return period or "any"

@@ -1,0 +1,175 @@
+"""One payment typed in: a known payment gives everything that is not asked for, the form what is tried out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import streamlit as st
+
+from services.domain.states import Channel, EntryMode
+from services.transactions import QueueFilter, QueueRow, QueueView, Sort, Transaction
+from ui import format as fmt
+from ui import wiring
+
+_PREFIX = "try-"
+CATEGORIES = {
+    "grocery": "5411", "electronics": "5732", "travel": "4511", "fuel": "5541", "cash": "6011", "jewellery": "5944",
+    "digital_goods": "5816", "marketplace": "5999",
+}  # fmt: skip
+COUNTRIES = ("DE", "FR", "NL", "CH", "IE", "ES", "IT", "GB", "US", "BR")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the form asks for. `amount` is in major units."""
+
+    customer_id: str
+    amount: float
+    currency: str
+    merchant_id: str
+    merchant_name: str
+    category: str
+    country: str
+    channel: str
+    entry_mode: str
+    device_id: str
+
+
+DEFAULTS = Fields(
+    customer_id="cus_00001", amount=129.9, currency="EUR", merchant_id="mer_0001", merchant_name="Example Store",
+    category="electronics", country="DE", channel="ecom", entry_mode="stored", device_id="",
+)  # fmt: skip
+
+
+def fields_of(t: Transaction) -> Fields:
+    return Fields(
+        customer_id=t.customer_id,
+        amount=t.amount_minor / 10**t.exponent,
+        currency=t.currency,
+        merchant_id=str(t.merchant.get("id", "")),
+        merchant_name=str(t.merchant.get("name", "")),
+        category=str(t.merchant.get("category", "")),
+        country=str(t.merchant.get("country", "")),
+        channel=t.channel,
+        entry_mode=t.entry_mode,
+        device_id=str((t.device or {}).get("id", "")),
+    )
+
+
+def record_of(fields: Fields, base: Transaction | None, *, now: datetime, identifier: str) -> dict[str, Any]:
+    """The record to score, as of `now`. Card, home, place and exponent come from the payment it started from."""
+    exponent = base.exponent if base and base.currency == fields.currency else 2
+    same_shop = base is not None and base.merchant.get("id") == fields.merchant_id
+    merchant: dict[str, Any] = {
+        "id": fields.merchant_id,
+        "name": fields.merchant_name,
+        "mcc": base.merchant.get("mcc") if base and same_shop else CATEGORIES.get(fields.category, "5999"),
+        "category": fields.category,
+        "country": fields.country,
+    }
+    if base is not None and same_shop and base.merchant.get("location"):
+        merchant["location"] = dict(base.merchant["location"])
+    record: dict[str, Any] = {
+        "transaction_id": identifier,
+        "event_time": now.isoformat(),
+        "amount_minor": round(fields.amount * 10**exponent),
+        "currency": fields.currency,
+        "exponent": exponent,
+        "customer_id": fields.customer_id,
+        "card": _clean(base.card) if base else {"token": "tok_live", "bin": "431940", "last4": "0000"},
+        "merchant": merchant,
+        "channel": fields.channel,
+        "entry_mode": fields.entry_mode,
+    }
+    if base is not None and base.customer_id == fields.customer_id and base.customer:
+        record["customer"] = _clean(base.customer)
+    if fields.device_id:
+        kept = _clean(base.device) if base and base.device and base.device.get("id") == fields.device_id else {}
+        record["device"] = {**kept, "id": fields.device_id}
+    return record
+
+
+def _clean(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: dict(v) if isinstance(v, Mapping) else v for key, v in part.items() if v is not None}
+
+
+def recent() -> tuple[QueueRow, ...]:
+    """The newest payments, to start from."""
+    filters = QueueFilter(view=QueueView.ALL)
+    return wiring.last_good(
+        ("live.recent",),
+        lambda: wiring.services().transactions.page(filters, sort=Sort.NEWEST, limit=30),
+        ttl=30.0,
+        background=True,
+    ).value.rows
+
+
+def base() -> Transaction | None:
+    found: Transaction | None = st.session_state.get(f"{_PREFIX}base")
+    return found
+
+
+def start_from(identifier: str | None) -> None:
+    """Fill the form from a stored payment; None fills it with the plain defaults."""
+    found = wiring.services().transactions.get(identifier) if identifier else None
+    st.session_state[f"{_PREFIX}base"] = found
+    values = fields_of(found) if found else DEFAULTS
+    for name in Fields.__dataclass_fields__:
+        st.session_state[_PREFIX + name] = getattr(values, name)
+
+
+def ready() -> bool:
+    return f"{_PREFIX}amount" in st.session_state
+
+
+def draw() -> tuple[Fields, bool]:
+    """The form; answers its fields and whether it was sent."""
+    held = {name: st.session_state.get(_PREFIX + name) for name in Fields.__dataclass_fields__}
+    with st.form("live-form", border=False):
+        left, right = st.columns(2)
+        with left:
+            st.text_input("Customer id", key=f"{_PREFIX}customer_id", persist_state="session", max_chars=64)
+            st.number_input(
+                f"Amount ({held['currency']})", key=f"{_PREFIX}amount", min_value=0.0, step=10.0, format="%.2f",
+                persist_state="session",
+            )  # fmt: skip
+            _choice("Channel", "channel", tuple(str(c) for c in Channel), held)
+            _choice("Entry", "entry_mode", tuple(str(e) for e in EntryMode), held)
+            st.text_input(
+                "Device id", key=f"{_PREFIX}device_id", persist_state="session", placeholder="None", max_chars=64
+            )
+        with right:
+            st.text_input("Merchant id", key=f"{_PREFIX}merchant_id", persist_state="session", max_chars=64)
+            st.text_input("Merchant name", key=f"{_PREFIX}merchant_name", persist_state="session", max_chars=120)
+            _choice("Category", "category", tuple(CATEGORIES), held, own=True)
+            _choice("Merchant country", "country", COUNTRIES, held, own=True)
+            _choice("Currency", "currency", ("EUR", "USD", "GBP", "CHF", "JPY"), held, own=True)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
+    return _fields(), sent
+
+
+def _choice(label: str, name: str, options: tuple[str, ...], held: Mapping[str, Any], *, own: bool = False) -> None:
+    known = tuple(dict.fromkeys((*options, *([held[name]] if held[name] else []))))
+    st.selectbox(
+        label, known, key=_PREFIX + name, persist_state="session", accept_new_options=own,
+        format_func=lambda v: v if v.isupper() else fmt.word(v),
+    )  # fmt: skip
+
+
+def _fields() -> Fields:
+    values = {name: st.session_state.get(_PREFIX + name) for name in Fields.__dataclass_fields__}
+    text = {name: str(value or "").strip() for name, value in values.items() if name != "amount"}
+    return Fields(amount=float(values["amount"] or 0.0), **text)
+
+
+def new_id() -> str:
+    return f"live-{secrets.token_hex(6)}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
