@@ -48,6 +48,11 @@ class Marks:
         assert found is not None, "an upsert answers with the document"
         return Plan(found["history"], found["seed"], found["until"])
 
+    def world(self) -> tuple[int, int] | None:
+        """(transactions of history, seed) of the world that was set up, or None where none was."""
+        found = self._setup.find_one({"_id": "plan"})
+        return (found["history"], found["seed"]) if found else None
+
     def done(self, phase: str) -> bool:
         return self._setup.find_one({"_id": f"phase:{phase}", "done_at": {"$exists": True}}) is not None
 

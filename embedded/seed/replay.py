@@ -99,8 +99,9 @@ class Replay:
             name = self._history.transaction_id(row)
             if at_ms > until_ms and name not in self.confirmed:
                 scenario = Scenario(int(self._history.rows.scenario[row])).name.lower()
+                happened = moment(int(self._history.rows.time_ms[row]))
                 due = {"source": SOURCES[source], "due_at": moment(at_ms), "reported_at": None}
-                found.append({"_id": name, "scenario": scenario} | due)
+                found.append({"_id": name, "scenario": scenario, "event_time": happened} | due)
         return found
 
     def _chunk(self, scoring: Scoring, first: int, last: int, end_ms: int) -> None:

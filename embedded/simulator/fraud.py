@@ -44,7 +44,7 @@ def _over_220(rng: np.random.Generator, rows: Columns, budget: int) -> None:
 def _terminals(
     rng: np.random.Generator, world: World, rows: Columns, budget: int, start_ms: int, until_ms: int
 ) -> None:
-    """Terminals in random order, each skimmed for 28 days from a random time: four in five purchases there are fraud."""
+    """Terminals in random order, each skimmed for 28 days from a random time: four in five purchases are fraud."""
     by_terminal = _groups(rows.terminal, world.terminals)
     for terminal in rng.permutation(world.terminals):
         if budget <= 0:
