@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "features_version": "",
 }
 # Exact splits are worth their time up to here; beyond, 4096 bins lose little (the default 256 lose a lot).
-EXACT_CELLS = 1_500_000
+EXACT_CELLS = 600_000
 HIST_BINS = 4096
 
 
