@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
 
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
 
@@ -113,6 +113,8 @@ def translated(dependency: str) -> Iterator[None]:
     except HTTPClientError as error:  # refused, reset, timed out, no DNS, not HTTP: nobody usable answered
         raise Unavailable(f"{dependency} is not reachable.", dependency=dependency) from error
     except BotoCoreError as error:
+        if isinstance(error, IncompleteReadError):  # the answer broke off in the middle
+            raise Unavailable(f"{dependency} broke off its answer.", dependency=dependency) from error
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "NoRegionError"}:
             raise Unavailable(f"{dependency} cannot be called: {error}", dependency=dependency) from error
         raise
