@@ -1,0 +1,46 @@
+"""`python -m bench list`, `python -m bench NAME [--json]`, `python -m bench screenshots --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from bench.report import as_json, as_text
+
+# name -> what it measures; the module bench.<name> has run() -> list[Figure].
+BENCHMARKS = {
+    "start": "cold start on an empty state folder and warm start on a used one",
+    "pages": "rerun time of every page over the websocket, against a minimal page",
+    "score": "one transaction: model only, endpoint over HTTP, front door to stored score",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = parser.add_subparsers(dest="name", required=True)
+    commands.add_parser("list", help="every benchmark, a line each")
+    pictures = commands.add_parser("screenshots", help="every screen, light and dark, signed in as each role")
+    pictures.add_argument("--out", required=True, metavar="DIR")
+    pictures.add_argument("--state", metavar="DIR", help="use this state folder (default: a new one, removed after)")
+    for name, about in BENCHMARKS.items():
+        one = commands.add_parser(name, help=about)
+        one.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    chosen = parser.parse_args(arguments)
+    if chosen.name == "list":
+        for name, about in (*BENCHMARKS.items(), ("screenshots", "every screen, light and dark (--out DIR)")):
+            print(f"{name:<12} {about}")
+        return 0
+    if chosen.name == "screenshots":
+        from bench.screenshots import take
+
+        for path in take(chosen.out, chosen.state):
+            print(path)
+        return 0
+    figures = importlib.import_module(f"bench.{chosen.name}").run()
+    print(as_json(chosen.name, figures) if chosen.json else as_text(chosen.name, figures))
+    return 1 if any(f.holds is False for f in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
