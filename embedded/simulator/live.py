@@ -17,7 +17,7 @@ from embedded.simulator.columns import ECOM, KEYED, POS, Columns, Scenario
 from embedded.simulator.population import World
 
 # Mean seconds between episodes at one transaction a second: about one purchase in a hundred is then fraud.
-EPISODE_EVERY = 300.0
+EPISODE_EVERY = 480.0
 # History's episodes last hours to days; live ones are told within minutes, or nobody would see them.
 EPISODE_LASTS_MS = 240_000
 _KINDS = (
