@@ -19,8 +19,12 @@ from services.adapters.mongo.client import Db
 
 PROJECT = Path(__file__).resolve().parents[2]
 LAMBDA_SOURCES = PROJECT / "infra" / "lambda"
-# What a function needs to know of the installation; secrets of the sign-in are none of its business.
-_PASSED = ("MONGODB_URI", "AWS_", "FRAUD_DESK_", "NO_PROXY", "no_proxy")
+# What a function needs to know of the installation. Region and credentials are the function's own: Lambda sets them.
+_PASSED = (
+    *("MONGODB_URI", "FRAUD_DESK_", "AWS_ENDPOINT_URL", "AWS_REQUEST_CHECKSUM", "AWS_RESPONSE_CHECKSUM"),
+    *("NO_PROXY", "no_proxy"),
+)
+# The sign-in's secrets and the supervisor's own variables are none of a function's business.
 _KEPT_BACK = ("SECRET", "OIDC", "STATE", "STACK", "SETUP")
 
 
@@ -72,7 +76,7 @@ def function_environment(env: Mapping[str, str] | None = None) -> dict[str, str]
     kept = {
         name: value
         for name, value in source.items()
-        if name.startswith(_PASSED) and (name.startswith("AWS_") or not any(word in name for word in _KEPT_BACK))
+        if name.startswith(_PASSED) and not any(word in name for word in _KEPT_BACK)
     }
     return kept | {"PYTHONPATH": str(PROJECT)}
 
