@@ -107,7 +107,7 @@ def _booster(settings: Any) -> Any:
     version = services.deployment.current().model_version
     uri = next(m.artifact_uri for m in services.models.candidates() if m.model_version == version)
     key = uri.removeprefix(f"s3://{settings.bucket}/")
-    archive = tarfile.open(fileobj=io.BytesIO(ObjectStore(settings).get(key)))
+    archive = tarfile.open(fileobj=io.BytesIO(ObjectStore(settings.bucket, region=settings.region).get(key)[0]))
     member = archive.extractfile("model.ubj")
     assert member is not None
     booster = xgboost.Booster()

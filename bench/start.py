@@ -73,7 +73,8 @@ def _bare(folder: Path) -> tuple[float, float]:
     from embedded.simulator.history import generate
 
     until = datetime.now(UTC).replace(microsecond=0)
-    documents = list(generate(transactions=HISTORY, seed=7, until=until).documents)
+    made = generate(transactions=HISTORY, seed=7, until=until)
+    documents = made.documents(0, len(made))
     folder.mkdir(parents=True)
     port = free_port()
     begun = time.monotonic()
