@@ -195,7 +195,7 @@ def fit(train: Channel, validation: Channel, settings: dict[str, Any]) -> xgb.Bo
         callbacks=[
             _MetricLines(),
             xgb.callback.EarlyStopping(
-                settings["early_stopping_rounds"],
+                rounds=settings["early_stopping_rounds"],
                 metric_name="aucpr",
                 data_name="validation",
                 maximize=True,
