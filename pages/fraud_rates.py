@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
+from services.rates import RatesQuery, RatesResult
 
 from services.access import Permission
 from services.errors import ServiceError
-from services.rates import RatesQuery, RatesResult
 from ui import charts, charts_rates, page, rates_bar, rates_frames, wiring
 from ui import format as fmt
 from ui.export import to_csv
@@ -63,16 +63,16 @@ def _headline(frame: pd.DataFrame, choice: Choice) -> None:
     """The answer of the page in one line: both rates with their counts, alerts, how finished the labels are."""
     sums = rates_frames.totals(frame)
     value, count, alerts, matured = st.columns(4, gap="small")
-    with value:
+    with value.container(gap=None):
         st.metric("Fraud by value", fmt.bps(sums.bps_value))
         st.caption(f"{fmt.money_short(sums.fraud_amount_minor)} of {fmt.money_short(sums.amount_minor)}")
-    with count:
+    with count.container(gap=None):
         st.metric("Fraud by count", fmt.bps(sums.bps_count))
         st.caption(f"{fmt.count(sums.fraud)} of {fmt.count(sums.transactions)} transactions")
-    with alerts:
+    with alerts.container(gap=None):
         st.metric("Alert rate", fmt.percent(sums.alert_rate, 2))
         st.caption(f"{fmt.count(sums.alerted)} alerts")
-    with matured:
+    with matured.container(gap=None):
         st.metric(
             "Labels matured",
             fmt.percent(sums.matured_share, 0),
@@ -91,7 +91,7 @@ def _chart(frame: pd.DataFrame, choice: Choice) -> None:
     folded, names = rates_frames.folded(frame, choice.measure)
     figure = charts_rates.rates(folded, names, measure=choice.measure, bucket=choice.bucket, colors=colors)
     by = f" by {rates_bar.dimension_name(choice.dimension).lower()}" if choice.dimension else ""
-    alt = f"Fraud in basis points by {choice.measure} a {choice.bucket}{by}, {_range_words(choice)}; the table beneath has the numbers"
+    alt = f"Fraud in basis points by {choice.measure} a {choice.bucket}{by}, {_range_words(choice)}; numbers beneath"
     charts.show(figure, key="rates-chart", alt=alt)
 
 
@@ -130,7 +130,6 @@ def _table(frame: pd.DataFrame, choice: Choice) -> None:
         rows[order],
         hide_index=True,
         column_config=config,  # type: ignore[arg-type]
-        height=min(36 * (len(rows) + 1) + 2, 420),
         key="rates-table",
         alt="Fraud rates with their counts, as charted above",
     )

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import streamlit as st
+from services.rates import RatesQuery
 
 from services.access import Permission
 from services.errors import ServiceError
 from services.kpis import Backlog, KpiPeriod, KpiSummary
-from services.rates import RatesQuery
 from ui import charts, charts_kpis, kpi_tiles, navigation, page, wiring
 from ui import format as fmt
 from ui.rates_frames import with_alert_rate
@@ -41,17 +41,19 @@ def _tile(tile: kpi_tiles.Tile, compared: str) -> None:
             change.text if change else None,
             delta_color=change.color if change else "off",  # type: ignore[arg-type]
             delta_arrow=change.arrow if change else "off",  # type: ignore[arg-type]
-            help=f"{tile.formula}\n\nCompared with {compared}." + (f" {change.why}" if change else " Nothing to compare."),
+            help=f"{tile.formula}\n\nCompared with {compared}."
+            + (f" {change.why}" if change else " Nothing to compare."),
         )
         st.caption(tile.beneath)
-        if tile.caution:
-            st.caption(f":orange[:material/error_outline:] {tile.caution}")
 
 
 def _period(title: str, period: KpiPeriod, *, compared: str) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall")
     row.markdown(f"**{title}**", width="content")
-    row.caption(f"changes against {compared}")
+    row.caption(f"changes against {compared}", width="content")
+    few = kpi_tiles.caution(period)
+    if few:
+        row.caption(f":orange[:material/error_outline:] {few}", width="content")
     for column, tile in zip(st.columns(6, gap="xsmall"), kpi_tiles.tiles(period), strict=True):
         with column:
             _tile(tile, compared)
@@ -84,7 +86,9 @@ def _trends(now: datetime) -> None:
     try:
         frame = _daily(now)
     except ServiceError as error:
-        st.caption(f":material/cloud_off: The daily course comes from S3 and cannot be shown: {fmt.literal(error.message)}")
+        st.caption(
+            f":material/cloud_off: The daily course comes from S3 and cannot be shown: {fmt.literal(error.message)}"
+        )
         return
     colors = charts.palette()
     left, right = st.columns(2, gap="medium")

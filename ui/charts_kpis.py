@@ -38,9 +38,10 @@ def daily(frame: pd.DataFrame, column: str, *, today: date, colors: charts.Palet
         text=TITLES[column], xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="bottom", yshift=8,
         showarrow=False, font={"color": colors.text, "size": 13},
     )  # fmt: skip
-    key = f"<span style='color:{colors.accent}'>━</span> last 30 days   <span style='color:{colors.unknown}'>┅</span> 30 before"
+    signs = (("━", colors.accent, "last 30 days"), ("┅", colors.unknown, "30 before"))
     figure.add_annotation(
-        text=key, xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="bottom", yshift=8, showarrow=False,
+        text="   ".join(f"<span style='color:{hue}'>{sign}</span> {words}" for sign, hue, words in signs),
+        xref="paper", yref="paper", x=1, y=1, xanchor="right", yanchor="bottom", yshift=8, showarrow=False,
         font={"color": colors.muted, "size": 12},
     )  # fmt: skip
     return figure

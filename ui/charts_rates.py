@@ -30,9 +30,7 @@ def bucket_name(start: pd.Timestamp, bucket: str) -> str:
     return f"Week of {day}" if bucket == "week" else day
 
 
-def rates(
-    frame: pd.DataFrame, names: list[str], *, measure: Measure, bucket: str, colors: charts.Palette
-) -> go.Figure:
+def rates(frame: pd.DataFrame, names: list[str], *, measure: Measure, bucket: str, colors: charts.Palette) -> go.Figure:
     """Lines of fraud in basis points of `measure`. Columns as `ui.rates_frames.folded`; `names` is the order."""
     if frame.empty or not names or not frame["transactions"].sum():
         return charts.empty("No transactions in this range with these filters", colors=colors, height=HEIGHT)
@@ -43,7 +41,9 @@ def rates(
     if len(names) == 1 and measure is Measure.COUNT:
         _interval(figure, data, hues[names[0]])
     for name in names:
-        _line(figure, data[data["value"] == name], name=name, measure=measure, bucket=bucket, color=hues[name], of=colors)
+        _line(
+            figure, data[data["value"] == name], name=name, measure=measure, bucket=bucket, color=hues[name], of=colors
+        )
     _immature_ground(figure, data, colors=colors)
     if len(names) > 1:
         _direct_labels(figure, data, names, measure=measure, hues=hues)
@@ -55,13 +55,14 @@ def rates(
 
 def _hover(rows: pd.DataFrame, name: str, measure: Measure, bucket: str) -> list[str]:
     who = "" if name == ALL else f"<b>{_inert(name)}</b><br>"
+    of = "value" if measure is Measure.VALUE else "transactions"
     texts = []
     for row in rows.itertuples():
         rate = getattr(row, measure.column)
         note = "<br>Few frauds: moves much by chance" if 0 < row.fraud < SMALL_FRAUDS else ""
         texts.append(
             f"{who}{bucket_name(row.bucket, bucket)}<br>"
-            f"{fmt.bps(None if pd.isna(rate) else rate)} of {'value' if measure is Measure.VALUE else 'transactions'}<br>"
+            f"{fmt.bps(None if pd.isna(rate) else rate)} of {of}<br>"
             f"{row.fraud:,} frauds of {row.transactions:,} transactions<br>"
             f"{fmt.money_short(int(row.fraud_amount_minor))} of {fmt.money_short(int(row.amount_minor))}<br>"
             f"{fmt.percent(None if pd.isna(row.matured_share) else row.matured_share, 0)} of labels matured{note}"
@@ -113,7 +114,9 @@ def _interval(figure: go.Figure, data: pd.DataFrame, color: str) -> None:
     shared = {"x": x, "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
     figure.add_trace(go.Scatter(y=high.round(3).tolist(), **shared))
     figure.add_trace(
-        go.Scatter(y=low.round(3).tolist(), fill="tonexty", fillcolor=charts.faded(color, 0.14), name="95 % interval", **shared)
+        go.Scatter(
+            y=low.round(3).tolist(), fill="tonexty", fillcolor=charts.faded(color, 0.14), name="95 % interval", **shared
+        )
     )
 
 

@@ -32,7 +32,9 @@ def curves(lines: Iterable[str]) -> pd.DataFrame:
     ).astype({"train": float, "validation": float})
 
 
-def learning(frame: pd.DataFrame, *, prevalence: float | None, colors: charts.Palette, height: int = HEIGHT) -> go.Figure:
+def learning(
+    frame: pd.DataFrame, *, prevalence: float | None, colors: charts.Palette, height: int = HEIGHT
+) -> go.Figure:
     """Both curves by boosting round, the best validation round marked, prevalence as the line of a blind guess."""
     if frame.empty:
         return charts.empty("Curves appear with the first boosting rounds", colors=colors, height=height)
@@ -43,8 +45,8 @@ def learning(frame: pd.DataFrame, *, prevalence: float | None, colors: charts.Pa
             continue
         figure.add_trace(
             go.Scatter(
-                x=rows["round"].tolist(), y=rows[name].tolist(), mode="lines", name=name, line={"color": color, "width": 2},
-                hovertemplate=f"Round %{{x}}<br>{name} %{{y:.4f}}<extra></extra>", showlegend=False,
+                x=rows["round"].tolist(), y=rows[name].tolist(), mode="lines", name=name, showlegend=False,
+                line={"color": color, "width": 2}, hovertemplate=f"Round %{{x}}<br>{name} %{{y:.4f}}<extra></extra>",
             )
         )  # fmt: skip
     _best(figure, frame, colors)

@@ -43,7 +43,6 @@ class Tile:
     beneath: str
     delta: Delta | None
     formula: str
-    caution: str | None = None
 
 
 FORMULAS: dict[str, tuple[str, str]] = {
@@ -53,18 +52,21 @@ FORMULAS: dict[str, tuple[str, str]] = {
     ),
     "fraud_bps_count": ("Fraud by count", "10,000 × transactions labelled fraud ÷ all transactions."),
     "alert_rate": ("Alert rate", "Transactions sent to review or declined ÷ scored transactions."),
-    "precision": ("Precision", "Alerts labelled fraud ÷ alerts labelled fraud or genuine. Undecided alerts are left out."),
+    "precision": (
+        "Precision",
+        "Alerts labelled fraud ÷ alerts labelled fraud or genuine. Undecided alerts are left out.",
+    ),
     "prevented_loss": (
         "Prevented loss",
         "Amount of declined transactions labelled fraud, plus reviewed ones that an analyst labelled fraud.",
     ),
-    "volume": ("Volume", "Amount of all transactions received for the period, approved or not."),
+    "volume": ("Volume", "Amount of all transactions of the period, approved or not."),
 }
 BASIS = (
-    "A transaction belongs to the period of its event time (UTC). Labels are those known now, so recent fraud is a lower "
-    "bound. Labels count as matured when the transaction is labelled or older than 90 days. Today runs from midnight UTC "
-    "and is compared with the same hours of yesterday; the last 30 days with the 30 days before. A change is coloured "
-    "only when it is beyond what chance explains (two-proportion test, 95 %)."
+    "A transaction belongs to the period of its event time (UTC). Labels are those known now, so recent fraud is a "
+    "lower bound; a label counts as matured when the transaction is labelled or older than 90 days. Today runs from "
+    "midnight UTC and is compared with the same hours of yesterday; the last 30 days with the 30 days before. A change "
+    "is coloured only when it is beyond what chance explains (two-proportion test, 95 %)."
 )
 
 
@@ -106,15 +108,19 @@ def _relative(now: int, before: int) -> float | None:
     return (now - before) / before * 100 if before else None
 
 
-def _few(events: int, what: str) -> str | None:
-    return f"Only {events:,} {what}: may move much by chance" if 0 < events < FEW_EVENTS else None
+def caution(period: KpiPeriod) -> str | None:
+    """Which rates of the period rest on few events; None when none does."""
+    few = [
+        f"{count:,} {what}"
+        for count, what in ((period.current.fraud, "frauds"), (period.current.decided, "decided alerts"))
+        if 0 < count < FEW_EVENTS
+    ]
+    return f"Only {' and '.join(few)} so far: rates built on them move much by chance." if few else None
 
 
-def _tile(
-    key: str, value: str, beneath: str, change: Delta | None, caution: str | None = None, label: str | None = None
-) -> Tile:
+def _tile(key: str, value: str, beneath: str, change: Delta | None) -> Tile:
     name, formula = FORMULAS[key]
-    return Tile(key, label or name, value, beneath, change, formula, caution)
+    return Tile(key, name, value, beneath, change, formula)
 
 
 def _by_value(now: KpiFigures, before: KpiFigures) -> Tile:
@@ -123,7 +129,7 @@ def _by_value(now: KpiFigures, before: KpiFigures) -> Tile:
         _difference(now.fraud_bps_value, before.fraud_bps_value), unit="bps", good=Good.DOWN, certain=certain
     )
     beneath = f"{fmt.money_short(now.fraud_amount_minor)} of {fmt.money_short(now.amount_minor)}"
-    return _tile("fraud_bps_value", fmt.bps(now.fraud_bps_value), beneath, change, _few(now.fraud, "frauds"))
+    return _tile("fraud_bps_value", fmt.bps(now.fraud_bps_value), beneath, change)
 
 
 def _fraud_moved(now: KpiFigures, before: KpiFigures) -> bool:
@@ -138,7 +144,7 @@ def _by_count(now: KpiFigures, before: KpiFigures) -> Tile:
         certain=_fraud_moved(now, before),
     )
     beneath = f"{fmt.count(now.fraud)} of {fmt.count(now.transactions)}"
-    return _tile("fraud_bps_count", fmt.bps(now.fraud_bps_count), beneath, change, _few(now.fraud, "frauds"))
+    return _tile("fraud_bps_count", fmt.bps(now.fraud_bps_count), beneath, change)
 
 
 def _alert_rate(now: KpiFigures, before: KpiFigures) -> Tile:
@@ -152,8 +158,10 @@ def _alert_rate(now: KpiFigures, before: KpiFigures) -> Tile:
 def _precision(now: KpiFigures, before: KpiFigures) -> Tile:
     certain = beyond_chance(now.confirmed, now.decided, before.confirmed, before.decided)
     change = delta(_difference(now.precision, before.precision, 100), unit="pp", good=Good.UP, certain=certain)
-    beneath = f"{fmt.count(now.confirmed)} of {fmt.count(now.decided)} decided" if now.decided else "No alert decided yet"
-    return _tile("precision", fmt.percent(now.precision), beneath, change, _few(now.decided, "decided"))
+    beneath = (
+        f"{fmt.count(now.confirmed)} of {fmt.count(now.decided)} decided" if now.decided else "No alert decided yet"
+    )
+    return _tile("precision", fmt.percent(now.precision), beneath, change)
 
 
 def _prevented(now: KpiFigures, before: KpiFigures) -> Tile:

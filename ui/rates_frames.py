@@ -100,13 +100,14 @@ def _summed(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def ranked(frame: pd.DataFrame, measure: Measure) -> list[str]:
-    """Values of the dimension, most fraud (by `measure`) first; ties by volume, then by name. Bands keep their order."""
+    """Values of the dimension, most fraud by `measure` first; ties by volume, then by name. Bands keep their order."""
     sums = frame.groupby("value")[[measure.numerator, "transactions"]].sum()
     names = [str(name) for name in sums.index]
     if names and all(name in AMOUNT_BANDS for name in names):
         return sorted(names, key=AMOUNT_BANDS.index)
     return sorted(
-        names, key=lambda name: (-float(sums.loc[name, measure.numerator]), -float(sums.loc[name, "transactions"]), name)
+        names,
+        key=lambda name: (-float(sums.loc[name, measure.numerator]), -float(sums.loc[name, "transactions"]), name),
     )
 
 

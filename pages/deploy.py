@@ -1,0 +1,197 @@
+"""Which model scores: the endpoint now, candidates against it, deploy or roll back with a reason, and the history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from services.access import Actor, Permission, allows
+from services.deployment import Deployment, EndpointState
+from services.errors import ServiceError, Unavailable
+from services.models import ModelVersion
+from services.training import Experiment
+from ui import deploy_parts, endpoint_view, model_comparison, navigation, page, wiring
+from ui import format as fmt
+
+TITLE = "Deploy"
+
+
+def _current() -> wiring.Read[EndpointState]:
+    return wiring.last_good(
+        ("deployment.current",), lambda: wiring.services().deployment.current(), ttl=1.5, background=True
+    )
+
+
+def _history() -> wiring.Read[tuple[Deployment, ...]]:
+    return wiring.last_good(
+        ("deployment.history",), lambda: wiring.services().deployment.history(20), ttl=1.5, background=True
+    )
+
+
+def _models() -> wiring.Read[tuple[ModelVersion, ...]]:
+    return wiring.last_good(
+        ("models.candidates",),
+        lambda: wiring.services().models.candidates(),
+        ttl=10.0,
+        source="SageMaker",
+        background=True,
+    )
+
+
+def _experiments() -> dict[str, Experiment]:
+    """By id, for what a version was trained on; empty while they cannot be read, the rest of the page stands."""
+    try:
+        read = wiring.last_good(
+            ("training.experiments",), lambda: wiring.services().training.experiments(50), ttl=1.5, background=True
+        )
+    except Unavailable:
+        return {}
+    return {experiment.experiment_id: experiment for experiment in read.value}
+
+
+@st.fragment(run_every="2s", key="deploy-endpoint")
+def _endpoint(drawn: tuple[object, ...]) -> None:
+    """The endpoint's strip, renewed every 2 s; when the version or a deployment's state changes, so does the page."""
+    person = page.guard(Permission.VIEW_DEPLOYMENT)
+    now = datetime.now(UTC)
+    with page.content():
+        current, history = _current(), _history()
+        if _version_of_page(current.value, history.value) != drawn:
+            st.rerun()
+        page.stale(current, kept="deploying is not possible")
+        deploy_parts.strip(
+            current.value, history.value, now, may_deploy=allows(person, Permission.DEPLOY) and current.problem is None
+        )
+
+
+def _version_of_page(current: EndpointState, history: tuple[Deployment, ...]) -> tuple[object, ...]:
+    states = tuple((d.deployment_id, d.state) for d in history)
+    return current.model_version, current.status, current.reachable, states
+
+
+def _choose() -> None:
+    """The row's place into its version with the versions drawn last; deselecting keeps the comparison."""
+    drawn: list[str] = st.session_state.get("deploy-ids", [])
+    rows = st.session_state["deploy-candidates"]["selection"]["rows"]
+    if rows and rows[0] < len(drawn):
+        st.session_state["deploy-chosen"] = drawn[rows[0]]
+
+
+def _chosen(models: tuple[ModelVersion, ...], serving: str | None) -> ModelVersion | None:
+    """The one picked in the table; else the newest that does not serve; None when there is nothing to choose."""
+    picked = st.session_state.get("deploy-chosen")
+    found = next((m for m in models if m.model_version == picked), None)
+    return found or next((m for m in models if m.model_version != serving), models[0] if models else None)
+
+
+def _candidates(
+    models: tuple[ModelVersion, ...], chosen: ModelVersion, serving: str | None, experiments: dict[str, Experiment]
+) -> None:
+    st.markdown("**Model versions**")
+    ids = [model.model_version for model in models]
+    st.session_state["deploy-ids"] = ids
+    place = ids.index(chosen.model_version)
+    st.session_state["deploy-candidates"] = {"selection": {"rows": [place], "columns": [], "cells": []}}
+    percent = st.column_config.NumberColumn
+    st.dataframe(
+        model_comparison.rows(models, serving=serving, experiments=experiments),
+        hide_index=True,
+        key="deploy-candidates",
+        on_select=_choose,
+        selection_mode="single-row",
+        column_config={
+            "Version": st.column_config.TextColumn(pinned=True, width=70),
+            "State": st.column_config.TextColumn(width=80),
+            "AP": percent(format="%.3f", help=model_comparison.ESTIMATOR),
+            "Prevalence": percent(format="%.4f", help="What a blind guess reaches."),
+            "Precision": percent(format="percent", help="Share of alerts at the review threshold that are fraud."),
+            "Alert rate": percent(format="percent", help="Share of transactions at or above the review threshold."),
+            "Review": percent("Review at", format="%.3f"),
+            "Rows": percent(format="localized"),
+        },
+        alt="Model versions, newest first, with average precision, thresholds and training window",
+    )
+
+
+def _comparison(champion: ModelVersion | None, chosen: ModelVersion, experiments: dict[str, Experiment]) -> None:
+    """Both side by side; the one that serves is shown alone."""
+    lines = model_comparison.compare(champion, chosen, experiments)
+    serves = champion is not None and champion.model_version == chosen.model_version
+    old = champion.model_version if champion else "Nothing serves"
+    columns = {"Figure": [line.fact for line in lines]}
+    if not serves:
+        columns[f"{old} (serving)" if champion else old] = [line.champion for line in lines]
+    columns[f"{chosen.model_version} (serving)" if serves else chosen.model_version] = [x.candidate for x in lines]
+    if not serves:
+        columns["Change"] = [line.change for line in lines]
+    title = f"{chosen.model_version}, which serves" if serves else f"{chosen.model_version} against what serves"
+    st.markdown(f"**{fmt.literal(title)}**", help=model_comparison.ESTIMATOR)
+    st.dataframe(
+        columns,
+        hide_index=True,
+        key="deploy-comparison",
+        column_config={
+            name: st.column_config.TextColumn(alignment="left" if name == "Figure" else "right") for name in columns
+        },
+        alt=title,
+    )
+
+
+def _body(person: Actor, now: datetime) -> None:
+    with st.skeleton(90):
+        current, history = _current(), _history()
+    _endpoint(_version_of_page(current.value, history.value))
+    serving = current.value.model_version
+    try:
+        read = _models()
+    except ServiceError as error:
+        page.broken(error)
+    else:
+        page.stale(read, kept="versions registered since are missing")
+        models, experiments = read.value, _experiments()
+        chosen = _chosen(models, serving)
+        if chosen is None:
+            page.state(
+                "No model has been trained yet",
+                "Train one first; it appears here as soon as it is registered.",
+                icon="model_training",
+                action=("Open Retrain", navigation.file_of("retrain")),
+            )
+        else:
+            champion = next((m for m in models if m.model_version == serving), None)
+            blocked = _blocked(current, history.value)
+            if not allows(person, Permission.DEPLOY):
+                blocked = "Your role may not deploy."
+            left, right = st.columns([6, 5], gap="medium")
+            with left:
+                _candidates(models, chosen, serving, experiments)
+                if chosen is not champion:
+                    said = model_comparison.consequences(champion, chosen)
+                    deploy_parts.deploy_form(chosen, said, blocked=blocked)
+            with right:
+                _comparison(champion, chosen, experiments)
+    deploy_parts.history(history.value, now)
+
+
+def _blocked(current: wiring.Read[EndpointState], history: tuple[Deployment, ...]) -> str | None:
+    """Why nothing can be deployed now, or None."""
+    if current.problem is not None:
+        return "The database does not answer, so nothing can be deployed now."
+    pending = endpoint_view.under_way(history)
+    if pending is not None:
+        return f"{pending.model_version} is being deployed; one change runs at a time."
+    return None if current.value.reachable else "SageMaker does not answer, so nothing can be deployed now."
+
+
+def _render() -> None:
+    person = page.guard(Permission.VIEW_DEPLOYMENT)
+    now = datetime.now(UTC)
+    right = page.header(TITLE, caption="Put a candidate in service, or go back to the version before.")
+    with page.content():
+        with right:
+            page.chip(page.live(_current(), now))
+        _body(person, now)
+
+
+_render()
