@@ -1,0 +1,1 @@
+"""CloudWatch: the logs of jobs, containers and functions, and the metrics of endpoints."""

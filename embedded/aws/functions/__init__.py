@@ -1,0 +1,1 @@
+"""Lambda: functions, their code, and the processes that run their handlers."""

@@ -1,0 +1,1 @@
+"""How AWS requests and answers look on the wire: routing, checking, signatures, encoding."""
