@@ -89,16 +89,13 @@ def event_from_document(document: Mapping[str, Any]) -> Event:
     )
 
 
-def label_from_document(document: Mapping[str, Any], *, terminal_id: str | None = None) -> LabelEvent:
-    """A LabelEvent from the shape of the `labels` collection, which is also the lake's row.
-
-    Labels do not carry the terminal: pass `terminal_id` of the labelled transaction, or the terminal learns nothing.
-    """
+def label_from_document(document: Mapping[str, Any]) -> LabelEvent:
+    """A LabelEvent from the shape of the `labels` collection; merchant, terminal and device may be absent."""
     return LabelEvent(
         transaction_id=document["transaction_id"],
         customer_id=document["customer_id"],
         merchant_id=document.get("merchant_id"),
-        terminal_id=terminal_id or document.get("terminal_id"),
+        terminal_id=document.get("terminal_id"),
         device_id=document.get("device_id"),
         event_ms=epoch_ms(document["event_time"]),
         amount_minor=document["amount_minor"],

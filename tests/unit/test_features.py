@@ -396,20 +396,19 @@ def test_a_document_and_a_lake_row_of_one_transaction_are_the_same_event() -> No
     assert event_from_document(document) == replace(event, device_id=None)
 
 
-def test_a_label_document_learns_its_terminal_from_the_transaction() -> None:
+def test_a_label_document_names_the_entities_that_learn_from_it() -> None:
     moment = datetime(2026, 6, 1, tzinfo=UTC)
     document = {
         "transaction_id": "t",
         "customer_id": "c",
         "merchant_id": "m",
-        "device_id": None,
+        "terminal_id": "T",
         "event_time": moment,
         "amount_minor": 1_000,
         "value": "fraud",
         "labelled_at": moment,
     }
-    assert label_from_document(document, terminal_id="T") == verdict(BASE, 0)
-    assert label_from_document(document).terminal_id is None
+    assert label_from_document(document) == verdict(BASE, 0)
 
 
 def test_an_older_fraud_verdict_only_moves_the_moment_back() -> None:
