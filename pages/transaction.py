@@ -63,19 +63,18 @@ def _not_found(identifier: str) -> None:
 
 def _draw(t: Transaction, actor: Actor, *, reachable: bool) -> None:
     _headline(t)
-    left, right = st.columns([54, 46], gap="medium")
-    with left, st.container(border=True):
-        _why(t)
+    left, right = st.columns([54, 46], gap="small")
+    with left:
+        with st.container(border=True):
+            _why(t)
+        with st.container(border=True):
+            st.markdown("**What happened**")
+            parts.events(t.events, parts.moment())
+            st.markdown("**Verdicts**")
+            parts.labels(t.labels, parts.moment())
     with right, st.container(border=True):
         parts.draw_groups(parts.groups(t), columns=2)
     _customer(t)
-    left, right = st.columns([54, 46], gap="medium")
-    with left, st.container(border=True):
-        st.markdown("**What happened**")
-        parts.events(t.events, parts.moment())
-    with right, st.container(border=True):
-        st.markdown("**Verdicts**")
-        parts.labels(t.labels, parts.moment())
     if t.features:
         with st.expander(f"What the model saw ({len(t.features)} features)", icon=":material/data_object:"):
             parts.features(t)
@@ -138,9 +137,8 @@ def _customer(t: Transaction) -> None:
             )
         if placed and home and shop:
             with cells[1]:
-                name = str(t.merchant.get("name"))
                 charts.show(
-                    transaction_charts.place(home, shop, name=fmt.short_id(name, keep=22), colors=colors),
+                    transaction_charts.place(home, shop, name="merchant", colors=colors),
                     key="transaction-place",
                     alt="Where the payment was made, against the customer's home",
                 )

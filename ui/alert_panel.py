@@ -15,7 +15,7 @@ from ui import format as fmt
 from ui import navigation, queue_state, score_parts, verdict, wiring
 
 HEIGHT = 474
-_KNOWN_HEIGHT = 312
+_KNOWN_HEIGHT = 240
 
 
 def draw(identifier: str | None, *, actor: Actor, on_page: bool, waiting: int) -> None:

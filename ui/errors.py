@@ -41,7 +41,7 @@ def show_problems(problems: Sequence[Problem], *, first_row: int = 1, row_name: 
             "Problem": [p.message for p in problems],
         },
         hide_index=True,
-        height=min(36 * (len(problems) + 1) + 2, 260),
+        height="content" if len(problems) <= 6 else 240,
         column_config={row_name: st.column_config.NumberColumn(width="small", format="%d")},
         alt="Problems found in the input, by row and field",
     )

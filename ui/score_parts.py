@@ -98,9 +98,10 @@ def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette) -> go.Fig
         hovertemplate="%{customdata[2]}<br>Value %{customdata[0]}, usual %{customdata[1]}<extra></extra>",
     )
     widest = max(abs(r.contribution) for r in ordered) or 1.0
-    lowest = min(0.0, min(r.contribution for r in ordered))
-    chart.update_xaxes(range=[lowest - widest * 0.22 if lowest < 0 else 0, widest * 1.22], zeroline=True,
-                       zerolinecolor=colors.muted)  # fmt: skip
+    lowest = min(r.contribution for r in ordered)
+    low = lowest - widest * 0.4 if lowest < 0 else 0
+    chart.update_xaxes(range=[low, widest * 1.35], zeroline=True, zerolinecolor=colors.muted, showgrid=False)
+    chart.update_yaxes(showgrid=False)
     chart.update_yaxes(tickfont={"color": colors.text, "size": 13})
     return chart
 
@@ -118,7 +119,7 @@ def _number(value: float | None) -> str:
 def summary(score: Score, *, key: str) -> None:
     """Number, decision and scale of a stored score."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"### {fmt.score(score.value)}", anchors=False, width="content")
+        st.markdown(f"#### {fmt.score(score.value)}", anchors=False, width="content")
         decision_badge(score.decision)
         st.caption(
             f"model {fmt.literal(score.model_version)}",

@@ -93,7 +93,7 @@ def batch(scores: LiveScores, *, skipped: int) -> None:
             }
         ),
         hide_index=True,
-        height=min(35 * (len(ordered) + 1) + 3, 420),
+        height="content" if len(ordered) <= 12 else 420,
         column_config={
             "row": column.NumberColumn("Line", width=56, format="%d", help="Line in the file."),
             "id": column.TextColumn("Transaction", width=180),

@@ -88,7 +88,7 @@ def place(home: Mapping[str, Any], merchant: Mapping[str, Any], *, name: str, co
         (chart.update_xaxes, min(a[0], b[0]), max(a[0], b[0])),
         (chart.update_yaxes, min(a[1], b[1]), max(a[1], b[1])),
     ):
-        margin = max((high - low) * 0.3, 0.5)
+        margin = max((high - low) * 0.45, 0.5)
         update(range=[low - margin, high + margin], showgrid=True, ticksuffix="°", nticks=5)
     return chart
 

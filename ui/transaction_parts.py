@@ -109,7 +109,7 @@ def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime) -> None
             "verdict": [fmt.word(str(r.label)) if r.label else fmt.MISSING for r in shown],
         },
         hide_index=True,
-        height=min(35 * (len(shown) + 1) + 3, 248),
+        height="content" if len(shown) <= 7 else 252,
         column_config={
             "when": column.TextColumn("When", width=110),
             "amount": column.NumberColumn("Amount", format="%,.2f", width=84),
@@ -162,7 +162,7 @@ def features(t: Transaction) -> None:
     st.dataframe(
         {"Feature": names, "Value": [t.features[name] for name in names]},
         hide_index=True,
-        height=min(35 * (len(names) + 1) + 3, 320),
+        height="content" if len(names) <= 9 else 320,
         column_config={"Value": st.column_config.NumberColumn(format="%.4g")},
         alt="Feature values as scored",
     )

@@ -33,6 +33,7 @@ COLORS: dict[LabelValue, Any] = {
     LabelValue.INCONCLUSIVE: "gray",
 }
 _PROBLEM = "verdict-problem"
+_SAVED = "verdict-saved"
 
 
 def note_key(transaction_id: str) -> str:
@@ -49,7 +50,7 @@ def bar(
     if not allows(actor, Permission.DECIDE):
         st.caption(f"Your role ({actor.role}) reads verdicts; analysts give them.")
         return
-    _problem(transaction.transaction_id)
+    _outcome(transaction.transaction_id)
     with st.container(horizontal=in_line, vertical_alignment="bottom", gap="small"):
         st.text_area(
             "Note",
@@ -64,17 +65,19 @@ def bar(
             horizontal=True, horizontal_alignment="right", gap="xsmall", width="content" if in_line else "stretch"
         ):
             for value in CHOICES:
-                _button(transaction, value, reachable=reachable, saved=saved)
+                _button(transaction, value, reachable=reachable, saved=saved, bare=not in_line)
 
 
-def _button(transaction: Transaction, value: LabelValue, *, reachable: bool, saved: Saved | None) -> None:
+def _button(
+    transaction: Transaction, value: LabelValue, *, reachable: bool, saved: Saved | None, bare: bool
+) -> None:
+    """`bare` leaves the icon out, where three buttons must fit beside each other."""
     icon, shortcut = CHOICES[value]
     st.button(
         fmt.word(value),
         key=f"verdict-{value}",
-        icon=icon,
+        icon=None if bare else icon,
         shortcut=shortcut,
-        type="primary" if value is LabelValue.FRAUD else "secondary",
         disabled=not reachable,
         help=None if reachable else "The database does not answer; your note is kept.",
         on_click=_decide,
@@ -102,7 +105,11 @@ def badge(value: LabelValue, *, by: str | None = None) -> None:
     st.badge(fmt.literal(text), icon=CHOICES[value][0], color=COLORS[value])
 
 
-def _problem(transaction_id: str) -> None:
+def _outcome(transaction_id: str) -> None:
+    """What became of the last verdict: a short message when it was saved, the reason when it was not."""
+    saved: LabelValue | None = st.session_state.pop(_SAVED, None)
+    if saved is not None:
+        st.toast(f"Saved as {saved}.", icon=CHOICES[saved][0])
     held: tuple[str, ServiceError] | None = st.session_state.get(_PROBLEM)
     if held is not None and held[0] == transaction_id:
         errors.show(held[1])
@@ -123,6 +130,6 @@ def _decide(transaction_id: str, version: int, value: LabelValue, saved: Saved |
         return
     st.session_state.pop(_PROBLEM, None)
     st.session_state[note_key(transaction_id)] = ""
-    st.toast(f"Saved as {value}.", icon=CHOICES[value][0])
+    st.session_state[_SAVED] = value
     if saved is not None:
         saved(transaction_id, value)

@@ -261,8 +261,9 @@ class MemoryStore:
         t = self.items.get(verdict.transaction_id)
         if t is None:
             return None
-        if any(entry.label.label_id == verdict.label_id for entry in t.labels):
-            return Decided(verdict.label_id, t.version)
+        mine = next((e.label for e in t.labels if e.label.label_id == verdict.label_id), None)
+        if mine and mine.value is verdict.value and mine.labelled_by == verdict.actor.name:
+            return Decided(verdict.label_id, verdict.expected_version + 1)
         if t.version != verdict.expected_version:
             by = t.label.labelled_by if t.label else None
             return Changed(by, f"decided {t.label.value}" if t.label else "changed it", t.label and t.label.labelled_at)
