@@ -1,0 +1,260 @@
+"""The Iceberg tables of the lake. Satisfies `services.lake.LakeReader` and what `workers.curator` writes through.
+
+Invariants: a write is one commit that replaces whole partitions and carries the folded position in its summary; it
+succeeds only on the snapshot it was computed from, so two writers cannot both move the position.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.catalog import MetastoreCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
+from pyiceberg.expressions import AlwaysTrue, In
+from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import assign_fresh_schema_ids
+from pyiceberg.table import FileScanTask, Table
+from pyiceberg.transforms import DayTransform, MonthTransform
+
+from services.adapters.iceberg_catalog import (
+    between,
+    of_partitions,
+    open_catalog,
+    partition_of_value,
+    partition_start,
+    translated,
+)
+from services.errors import Conflict, NotFound
+from services.lake import TableState
+from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES, LakeTable, PartitionBy
+from services.settings import Settings
+
+_PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # A commit that lost a race must be computed again from what won, never merely retried.
+    "commit.retry.num-retries": "0",
+    "write.parquet.compression-codec": "zstd",
+    # Only what prunes: bounds of every column would make each manifest larger than a small partition.
+    "write.metadata.metrics.default": "none",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The files of one partition. `start` is its first day."""
+
+    start: date
+    tasks: tuple[FileScanTask, ...]
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset(task.file.file_path for task in self.tasks)
+
+
+class IcebergLake:
+    """Tables by name (services.lake_schema). Raises Unavailable(dependency="S3") when catalog or S3 do not answer."""
+
+    def __init__(self, settings: Settings, *, patient: bool = False) -> None:
+        """`patient` is for workers: they try again themselves and read more at once than a screen."""
+        self._settings, self._patient = settings, patient
+        self._catalog_opened: MetastoreCatalog | None = None
+
+    def ensure(self) -> None:
+        """Create the namespace and the tables that are missing."""
+        with translated():
+            try:
+                self._catalog.create_namespace(NAMESPACE)
+            except NamespaceAlreadyExistsError:
+                pass
+            for table in TABLES.values():
+                try:
+                    self._create(table)
+                except TableAlreadyExistsError:
+                    continue
+
+    def state(self, name: str) -> TableState | None:
+        """The current snapshot, or None before the first one."""
+        with translated():
+            table = self._load(name)
+        snapshot = table.current_snapshot() if table is not None else None
+        if table is None or snapshot is None:
+            return None
+        summary: Mapping[str, Any] = snapshot.summary.additional_properties if snapshot.summary else {}
+        return TableState(
+            snapshot_id=snapshot.snapshot_id,
+            committed_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
+            rows=int(summary.get("total-records", 0)),
+            position=json.loads(summary.get(POSITION_PROPERTY, "{}")),
+        )
+
+    def read(
+        self,
+        name: str,
+        *,
+        snapshot_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Rows with start <= the table's time column < end, at a snapshot (None: the current one).
+
+        Raises NotFound for a snapshot that was expired or never was. An empty lake reads as no rows.
+        """
+        kind = TABLES[name]
+        names = tuple(columns) if columns is not None else tuple(kind.schema.names)
+        schema = pa.schema([kind.schema.field(column) for column in names])
+        with translated():
+            table = self._load(name)
+            if table is None or (snapshot_id is None and table.current_snapshot() is None):
+                return schema.empty_table()
+            if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
+                raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
+            scan = table.scan(between(kind.time_column, start, end), names, snapshot_id=snapshot_id)
+            return scan.to_arrow().select(names).cast(schema)
+
+    def partitions(
+        self, name: str, *, snapshot_id: int | None = None, starts: Sequence[date] | None = None
+    ) -> dict[date, Partition]:
+        """The partitions there are at a snapshot, only those of `starts` when given, without reading their rows."""
+        kind = TABLES[name]
+        with translated():
+            table = self._load(name)
+            if table is None or (table.current_snapshot() is None):
+                return {}
+            tasks: dict[date, list[FileScanTask]] = {}
+            for task in table.scan(of_partitions(kind, starts), snapshot_id=snapshot_id).plan_files():
+                tasks.setdefault(partition_of_value(kind, task.file.partition[0]), []).append(task)
+        wanted = None if starts is None else set(starts)
+        return {
+            start: Partition(start, tuple(files))
+            for start, files in tasks.items()
+            if wanted is None or start in wanted
+        }
+
+    def read_partitions(self, name: str, partitions: Sequence[Partition], columns: Sequence[str]) -> pa.Table:
+        """All rows of these partitions."""
+        kind = TABLES[name]
+        schema = pa.schema([kind.schema.field(column) for column in columns])
+        tasks = [task for partition in partitions for task in partition.tasks]
+        if not tasks:
+            return schema.empty_table()
+        with translated():
+            table = self._require(name)
+            whole = [FileScanTask(task.file, delete_files=task.delete_files) for task in tasks]
+            projected = table.schema().select(*columns)
+            rows = ArrowScan(table.metadata, table.io, projected, AlwaysTrue()).to_table(whole)
+            return rows.select(columns).cast(schema)
+
+    def days_of(self, name: str, keys: Sequence[str]) -> set[date]:
+        """First days of the partitions that hold any of these keys. Reads the key column of the whole table."""
+        kind = TABLES[name]
+        assert kind.key is not None
+        with translated():
+            table = self._load(name)
+            if table is None or table.current_snapshot() is None or not keys:
+                return set()
+            found = table.scan(In(kind.key, set(keys)), (kind.time_column,)).to_arrow()
+        return {partition_start(kind, moment) for moment in found[kind.time_column].to_pylist()}
+
+    def replace(
+        self,
+        name: str,
+        former: Sequence[Partition],
+        rows: pa.Table,
+        position: Mapping[str, Any],
+        *,
+        expected_snapshot: int | None,
+    ) -> int:
+        """Commit `rows` in place of the partitions `former`, with the position. Returns the new snapshot's id.
+
+        Raises Conflict when the table has moved on from `expected_snapshot` (None: empty); nothing is changed then.
+        """
+        with translated():
+            table = self._require(name)
+            current = table.current_snapshot()
+            if (current.snapshot_id if current else None) != expected_snapshot:
+                raise Conflict(f"The lake's {name} was written by another process; nothing was committed.")
+            transaction = table.transaction()
+            try:
+                with transaction.update_snapshot({POSITION_PROPERTY: json.dumps(position)}).overwrite() as commit:
+                    for partition in former:
+                        for task in partition.tasks:
+                            commit.delete_data_file(task.file)
+                    if rows.num_rows:
+                        for file in _dataframe_to_data_files(table.metadata, rows, table.io):
+                            commit.append_data_file(file)
+                transaction.commit_transaction()
+            except (CommitFailedException, ValidationException) as error:
+                raise Conflict(f"The lake's {name} was written by another process; nothing was committed.") from error
+            return commit.snapshot_id
+
+    def tag(self, name: str, snapshot_id: int, tag: str) -> None:
+        """Keep a snapshot for as long as the tag exists. Tagging it the same way again changes nothing."""
+        with translated():
+            for _ in range(5):
+                table = self._require(name)
+                existing = table.refs().get(tag)
+                if existing is not None and existing.snapshot_id == snapshot_id:
+                    return
+                if existing is not None:
+                    raise Conflict(f"The tag {tag} already keeps another snapshot.")
+                if table.snapshot_by_id(snapshot_id) is None:
+                    raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
+                try:
+                    table.manage_snapshots().create_tag(snapshot_id, tag).commit()
+                    return
+                except CommitFailedException:  # the curator committed in between: only the tag has to be set again
+                    continue
+        raise Conflict(f"The lake's {name} is being written too fast to tag it; try again.")
+
+    def table(self, name: str) -> Table:
+        """For maintenance (services.adapters.iceberg_maintenance)."""
+        with translated():
+            return self._require(name)
+
+    @property
+    def _catalog(self) -> MetastoreCatalog:
+        if self._catalog_opened is None:
+            self._catalog_opened = open_catalog(self._settings, patient=self._patient)
+        return self._catalog_opened
+
+    def _load(self, name: str) -> Table | None:
+        try:
+            return self._catalog.load_table((NAMESPACE, name))
+        except NoSuchTableError:
+            return None
+
+    def _require(self, name: str) -> Table:
+        table = self._load(name)
+        if table is None:
+            raise NotFound(f"The lake has no table {name} yet; the curator creates it.")
+        return table
+
+    def _create(self, kind: LakeTable) -> None:
+        schema = assign_fresh_schema_ids(self._catalog._convert_schema_if_needed(kind.schema))
+        transform = DayTransform() if kind.partition_by is PartitionBy.DAY else MonthTransform()
+        source = schema.find_field(kind.time_column).field_id
+        field = PartitionField(source, 1000, transform, f"{kind.time_column}_{kind.partition_by}")
+        metrics = {f"write.metadata.metrics.column.{kind.time_column}": "full"}
+        if kind.key is not None:
+            metrics[f"write.metadata.metrics.column.{kind.key}"] = "truncate(16)"
+        self._catalog.create_table(
+            (NAMESPACE, kind.name),
+            schema,
+            location=f"s3://{self._settings.bucket}/warehouse/{NAMESPACE}/{kind.name}",
+            partition_spec=PartitionSpec(field),
+            properties=_PROPERTIES | metrics,
+        )

@@ -1,0 +1,131 @@
+"""Reading the lake: what screens, training and health know of it. Writing is `workers.curator`'s alone.
+
+A snapshot id names one state of a table for ever, provided it is pinned: reading the same snapshot twice gives the
+same rows, whatever was written since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from services.errors import NotFound
+from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """The newest snapshot of a table.
+
+    `position`: per raw topic {last_key, etag, size, next_offset, cluster_time, folded, quarantined}; for the rollup
+    {transactions_snapshot}.
+    """
+
+    snapshot_id: int
+    committed_at: datetime
+    rows: int
+    position: Mapping[str, Any]
+
+
+class StoredPartition(Protocol):
+    """The files of one partition; the same paths hold the same rows for ever."""
+
+    @property
+    def start(self) -> date: ...
+
+    @property
+    def paths(self) -> frozenset[str]: ...
+
+
+class LakeReader(Protocol):
+    """What the lake needs of its storage. Every call raises Unavailable(dependency="S3") when that does not answer."""
+
+    def state(self, name: str) -> TableState | None: ...
+
+    def read(
+        self,
+        name: str,
+        *,
+        snapshot_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table: ...
+
+    def partitions(
+        self, name: str, *, snapshot_id: int | None = None, starts: Sequence[date] | None = None
+    ) -> Mapping[date, Any]: ...
+
+    def read_partitions(self, name: str, partitions: Sequence[Any], columns: Sequence[str]) -> pa.Table: ...
+
+    def tag(self, name: str, snapshot_id: int, tag: str) -> None: ...
+
+
+class Lake:
+    """Times are aware UTC; ranges are start <= time < end; None leaves a side open."""
+
+    def __init__(self, reader: LakeReader) -> None:
+        self.reader = reader
+
+    def current_to(self) -> datetime | None:
+        """Commit time in MongoDB of the newest change that is in `transactions`; None while the lake is empty."""
+        place = self._place(TRANSACTIONS_TABLE.name, TRANSACTIONS_TOPIC)
+        moment = place.get("cluster_time")
+        return datetime.fromisoformat(moment) if moment else None
+
+    def rows(self) -> int:
+        """Transactions in the lake. Reads one snapshot summary, no data."""
+        state = self.reader.state(TRANSACTIONS_TABLE.name)
+        return state.rows if state else 0
+
+    def newest_offsets(self) -> Mapping[str, int]:
+        """Per raw topic the next offset that is not folded yet."""
+        return {
+            topic: int(self._place(table, topic).get("next_offset", 0))
+            for table, topic in ((TRANSACTIONS_TABLE.name, TRANSACTIONS_TOPIC), (LABELS_TABLE.name, LABELS_TOPIC))
+        }
+
+    def snapshot(self, table: str = TRANSACTIONS_TABLE.name) -> int:
+        """The current snapshot of a table. Raises NotFound while nothing was folded into it."""
+        state = self.reader.state(table)
+        if state is None:
+            raise NotFound(f"The lake has no {table} yet.")
+        return state.snapshot_id
+
+    def pin(self, snapshot_id: int, tag: str, table: str = TRANSACTIONS_TABLE.name) -> None:
+        """Keep the snapshot under a name (`experiment-...`) for good. Repeating it changes nothing.
+
+        Raises NotFound when it is not kept any more, Conflict when the name keeps another one.
+        """
+        self.reader.tag(table, snapshot_id, tag)
+
+    def read_transactions(
+        self,
+        snapshot_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Latest state of each transaction by event_time, columns of `services.lake_schema.TRANSACTIONS`; unordered."""
+        return self.reader.read(
+            TRANSACTIONS_TABLE.name, snapshot_id=snapshot_id, start=start, end=end, columns=columns
+        )
+
+    def read_labels(
+        self,
+        snapshot_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Every verdict ever given, by labelled_at, columns of `services.lake_schema.LABELS`; unordered."""
+        return self.reader.read(LABELS_TABLE.name, snapshot_id=snapshot_id, start=start, end=end, columns=columns)
+
+    def _place(self, table: str, topic: str) -> Mapping[str, Any]:
+        state = self.reader.state(table)
+        place: Mapping[str, Any] = state.position.get(topic, {}) if state else {}
+        return place

@@ -1,0 +1,159 @@
+"""Raw zone -> lake: `python -m workers.curator`.
+
+Invariants:
+- The position (last object, its etag, next offset) is in the summary of the snapshot that holds its rows: a crash
+  anywhere leaves both or neither, and folding an object twice gives the same rows.
+- The last folded object is looked at again each time: a stream that crashed may write it again with more in it.
+- in = folded + quarantined, counted by offset, also over crashes.
+- `rates_hourly` names the snapshot of `transactions` it was computed from; whatever differs since is computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+
+from services.adapters.iceberg import IcebergLake
+from services.adapters.iceberg_maintenance import maintain
+from services.adapters.mongo import client
+from services.adapters.mongo.workers import MongoStatusStore
+from services.adapters.s3 import ObjectStore
+from services.errors import Conflict, Unavailable
+from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TABLES, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
+from services.settings import Settings
+from services.worker_status import Reporter, WorkerState
+from workers.curator_topics import Folded, TopicFolder, roll_up
+
+log = logging.getLogger(__name__)
+
+NAME = "curator"
+MAINTENANCE_SECONDS = 3600.0
+# While there is a backlog, charts still move on this often.
+_ROLLUP_SECONDS = 30.0
+_MAX_BACKOFF_SECONDS = 15.0
+
+
+class Curator:
+    """One process; a second one is harmless (one of two commits wins) but useless."""
+
+    def __init__(
+        self,
+        lake: IcebergLake,
+        objects: ObjectStore,
+        reporter: Reporter,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        after_fold: Callable[[str], None] = lambda _table: None,
+    ) -> None:
+        """`after_fold` is called with the table between its commit and the rollup: where a crash leaves old rates."""
+        self._lake, self._objects, self._reporter, self._clock = lake, objects, reporter, clock
+        self._after_fold = after_fold
+        self._topics = (
+            TopicFolder(lake, objects, TRANSACTIONS_TOPIC, TRANSACTIONS_TABLE),
+            TopicFolder(lake, objects, LABELS_TOPIC, LABELS_TABLE),
+        )
+        self._rolled_up_at = float("-inf")
+        self._maintained_at: float | None = None
+
+    def cycle(self) -> bool:
+        """Fold what there is, at most one chunk a topic. True when more is waiting."""
+        more = False
+        for topic in self._topics:
+            folded = topic.fold()
+            if folded is not None:
+                more = more or folded.more
+                self._after_fold(topic.table.name)
+                self._report(topic, folded)
+        if not more or time.monotonic() - self._rolled_up_at >= _ROLLUP_SECONDS:
+            roll_up(self._lake, self._clock())
+            self._rolled_up_at = time.monotonic()
+        if not more:
+            self._reporter.beat(lag_seconds=0.0)
+            self._maintain_if_due()
+        return more
+
+    def _report(self, topic: TopicFolder, folded: Folded) -> None:
+        lag = (self._clock() - folded.cluster_time).total_seconds() if folded.more and folded.cluster_time else 0.0
+        self._reporter.beat(
+            counts={"folded": folded.folded, "quarantined": folded.quarantined},
+            lag_seconds=max(0.0, lag),
+            position={**self._lake_position(), topic.name: folded.next_offset},
+        )
+
+    def _lake_position(self) -> dict[str, int]:
+        return {topic.name: topic.next_offset for topic in self._topics}
+
+    def _maintain_if_due(self) -> None:
+        """Not in the first minute, so that a restart is quick; then at most hourly."""
+        now = time.monotonic()
+        if self._maintained_at is None:
+            self._maintained_at = now - MAINTENANCE_SECONDS + 60
+        if now - self._maintained_at < MAINTENANCE_SECONDS:
+            return
+        self._maintained_at = now
+        for name in TABLES:
+            done = maintain(self._lake, self._objects, name, now=self._clock())
+            log.info("curator.maintained", extra={"table": name, "expired": done.expired, "deleted": done.deleted})
+            self._reporter.beat()
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Fold until `stop` is set."""
+    db = client.connect(settings, app="fraud-desk-curator")
+    reporter = Reporter(NAME, MongoStatusStore(db))
+    reporter.beat(WorkerState.STARTING)
+    lake = IcebergLake(settings, patient=True)
+    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=10.0, attempts=2)
+    curator: Curator | None = None
+    failures = 0
+    while not stop.is_set():
+        try:
+            if curator is None:
+                lake.ensure()
+                curator = Curator(lake, objects, reporter)
+            more = curator.cycle()
+            failures = 0
+            if not more:
+                _wait(stop, reporter, WorkerState.RUNNING, settings.curator_interval_seconds)
+        except (Unavailable, Conflict) as error:
+            failures += 1
+            pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6))
+            log.warning("curator.waiting", extra={"reason": error.message, "pause_seconds": pause})
+            reporter.beat(WorkerState.WAITING, error=f"{error.message} Nothing is lost: it is tried again.")
+            _wait(stop, reporter, WorkerState.WAITING, pause)
+        except Exception as error:
+            reporter.beat(WorkerState.FAILED, error=f"The curator stopped: {type(error).__name__}.", force=True)
+            raise
+    reporter.beat(WorkerState.STOPPED, force=True)
+    db.client.close()
+
+
+def _wait(stop: threading.Event, reporter: Reporter, state: WorkerState, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        stop.wait(min(left, 1.0))
+        reporter.beat(state)
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = Settings.from_environment()
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    run(settings, stop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""Folding one raw topic into its table, and the rollup of what that changed."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from services.adapters.iceberg import IcebergLake
+from services.adapters.iceberg_catalog import partition_start
+from services.adapters.s3 import ObjectInfo, ObjectStore
+from services.errors import NotFound
+from services.lake_schema import (
+    LABELS_TABLE,
+    QUARANTINE_ROOT,
+    RATES_TABLE,
+    RAW_ROOT,
+    TIME,
+    TRANSACTIONS_TABLE,
+    LakeTable,
+)
+from workers.curator_fold import append_new, latest, merge
+from workers.curator_rates import INPUT, hourly_rates
+from workers.curator_rows import Parsed, Refusal, changes_schema, parse
+
+log = logging.getLogger(__name__)
+
+# Lines folded in one commit; at about 400 bytes a row this bounds memory to some 200 MB whatever the backlog.
+CHUNK_EVENTS = 60_000
+# Partitions read and written in one commit; a day of a busy desk is large.
+_START_OFFSET = re.compile(r"\+\d+\+(\d{10,})\.json\.gz$")
+_READ_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What one commit did. Counts are of lines not counted before; `cluster_time` is of the newest line folded."""
+
+    folded: int
+    quarantined: int
+    next_offset: int
+    cluster_time: datetime | None
+    more: bool
+
+
+class TopicFolder:
+    def __init__(
+        self,
+        lake: IcebergLake,
+        objects: ObjectStore,
+        topic: str,
+        table: LakeTable,
+        *,
+        chunk_events: int = CHUNK_EVENTS,
+    ) -> None:
+        self.name, self.table = topic, table
+        self.next_offset = 0
+        self._lake, self._objects, self._chunk = lake, objects, chunk_events
+
+    def fold(self) -> Folded | None:
+        """Fold the next objects in one commit. None when there is nothing new.
+
+        Raises Conflict when another curator committed first, Unavailable when S3 does not answer; nothing is folded
+        then and the next call begins where the last commit ended.
+        """
+        state = self._lake.state(self.table.name)
+        place: dict[str, Any] = dict(state.position.get(self.name, {})) if state else {}
+        self.next_offset = place.get("next_offset", 0)
+        parsed: list[pa.Table] = []
+        folded = quarantined = lines = 0
+        more = False
+        for info, content in self._contents(self._pending(place)):
+            if lines >= self._chunk:
+                more = True
+                break
+            if content is None:  # written again while it was read: the next cycle sees what it became
+                break
+            lines += content.count
+            self._quarantine(info.key, content.refusals)
+            start = _start_offset(info.key)
+            new = max(0, start + content.count - max(place.get("next_offset", 0), start))
+            refused = sum(
+                1 for refusal in content.refusals if start + refusal.line >= place.get("next_offset", 0)
+            )
+            folded, quarantined = folded + new - refused, quarantined + refused
+            parsed.append(content.changes)
+            place |= {"last_key": info.key, "etag": info.etag, "size": info.size}
+            place["next_offset"] = max(place.get("next_offset", 0), start + content.count)
+        if not lines:
+            return None
+        changes = latest(pa.concat_tables([changes_schema(self.table).empty_table(), *parsed]), str(self.table.key))
+        newest = pc.max(changes["cluster_time"]).as_py() if changes.num_rows else None
+        if newest is not None:
+            place["cluster_time"] = newest.isoformat()
+        place["folded"] = place.get("folded", 0) + folded
+        place["quarantined"] = place.get("quarantined", 0) + quarantined
+        self._commit(changes, {self.name: place}, state.snapshot_id if state else None)
+        self.next_offset = place["next_offset"]
+        return Folded(folded, quarantined, place["next_offset"], newest, more)
+
+    def _pending(self, place: Mapping[str, Any]) -> Iterator[ObjectInfo]:
+        """Objects to fold, in order: the last one again if it changed or ends before the next begins, then new ones."""
+        prefix = f"{RAW_ROOT}/{self.name}/"
+        last = place.get("last_key")
+        if last is None:
+            yield from self._objects.list(prefix)
+            return
+        # One listing shows the last object and those after it, as they are at the same moment.
+        listed = self._objects.list(prefix, start_after=last[:-1])
+        first = next(listed, None)
+        if first is None or first.key != last:
+            log.warning("curator.last_object_gone", extra={"key": last})
+            if first is not None:
+                yield first
+            yield from listed
+            return
+        second = next(listed, None)
+        gap = second is not None and _start_offset(second.key) != place["next_offset"]
+        if (first.etag, first.size) != (place.get("etag"), place.get("size")) or gap:
+            yield first
+        if second is not None:
+            yield second
+        yield from listed
+
+    def _contents(self, pending: Iterator[ObjectInfo]) -> Iterator[tuple[ObjectInfo, Parsed | None]]:
+        """Read some objects ahead; parse in the order given."""
+        with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="raw") as pool:
+            ahead = []
+            for info in pending:
+                ahead.append((info, pool.submit(self._lines, info)))
+                if len(ahead) >= _READ_AHEAD:
+                    info, reading = ahead.pop(0)
+                    yield info, self._parse(reading.result())
+            for info, reading in ahead:
+                yield info, self._parse(reading.result())
+
+    def _lines(self, info: ObjectInfo) -> list[bytes] | None:
+        try:
+            body, etag = self._objects.get(info.key)
+        except NotFound:
+            return None
+        return _unpack(body).splitlines() if etag == info.etag else None
+
+    def _parse(self, lines: list[bytes] | None) -> Parsed | None:
+        return None if lines is None else parse(lines, self.table)
+
+    def _commit(self, changes: pa.Table, position: Mapping[str, Any], snapshot_id: int | None) -> None:
+        touched = self._touched(changes, snapshot_id)
+        stored = self._lake.partitions(self.table.name, snapshot_id=snapshot_id, starts=sorted(touched))
+        names = self.table.schema.names
+        existing = self._lake.read_partitions(self.table.name, list(stored.values()), names)
+        combine = append_new if self.table is LABELS_TABLE else merge
+        rows = combine(existing, changes, self.table)
+        self._lake.replace(
+            self.table.name, list(stored.values()), rows, position, expected_snapshot=snapshot_id
+        )
+
+    def _touched(self, changes: pa.Table, snapshot_id: int | None) -> set[date]:
+        """Partitions that the changes can alter: those they fall into, and those where a removed row lies."""
+        touched = {
+            partition_start(self.table, moment)
+            for moment in pc.unique(pc.floor_temporal(changes[self.table.time_column], unit="day")).to_pylist()
+            if moment is not None
+        }
+        if self.table is TRANSACTIONS_TABLE and snapshot_id is not None:
+            removed = changes.filter(changes["removed"])["transaction_id"].to_pylist()
+            touched |= self._lake.days_of(self.table.name, removed)
+        return touched
+
+    def _quarantine(self, key: str, refusals: tuple[Refusal, ...]) -> None:
+        """Keep why, and where to look: never the record itself, which may hold card data where none belongs."""
+        if not refusals:
+            return
+        records = [
+            {"object": key, "line": refusal.line, "offset": refusal.offset, "reason": refusal.reason}
+            for refusal in refusals
+        ]
+        body = b"\n".join(orjson.dumps(record) for record in records) + b"\n"
+        self._objects.put(key.replace(RAW_ROOT, QUARANTINE_ROOT, 1), gzip.compress(body, mtime=0))
+        log.warning("curator.quarantined", extra={"key": key, "records": len(records)})
+
+
+def roll_up(lake: IcebergLake, now: datetime) -> int:
+    """Bring `rates_hourly` to the current snapshot of `transactions`. Returns the number of days computed.
+
+    What has to be computed is every day whose files differ between the snapshot the rollup names and the current one,
+    so a rollup that a crash prevented is made up for, by whoever comes next.
+    """
+    state, rates = lake.state(TRANSACTIONS_TABLE.name), lake.state(RATES_TABLE.name)
+    if state is None:
+        return 0
+    done = rates.position.get("transactions_snapshot") if rates else None
+    if done == state.snapshot_id:
+        return 0
+    current = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=state.snapshot_id)
+    former: Mapping[date, Any] = {}
+    complete = False
+    if done is not None:
+        try:
+            former, complete = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=done), True
+        except NotFound:
+            log.warning("curator.rollup_from_scratch", extra={"snapshot_id": done})
+    days = {
+        day
+        for day in {*current, *former}
+        if day not in current or day not in former or current[day].paths != former[day].paths
+    }
+    snapshot_id = rates.snapshot_id if rates else None
+    stored = lake.partitions(
+        RATES_TABLE.name, snapshot_id=snapshot_id, starts=sorted(days) if complete else None
+    )
+    rows = lake.read_partitions(TRANSACTIONS_TABLE.name, [current[day] for day in days if day in current], INPUT)
+    lake.replace(
+        RATES_TABLE.name,
+        list(stored.values()),
+        hourly_rates(rows, now),
+        {"transactions_snapshot": state.snapshot_id},
+        expected_snapshot=snapshot_id,
+    )
+    return len(days)
+
+
+def _start_offset(key: str) -> int:
+    found = _START_OFFSET.search(key)
+    return int(found[1]) if found else 0
+
+
+def _unpack(body: bytes) -> bytes:
+    """The lines of an object; of a damaged one, those before the damage and a last one that is refused."""
+    unpacker = zlib.decompressobj(31)
+    try:
+        text = unpacker.decompress(body)
+        if unpacker.eof:
+            return text
+    except zlib.error:
+        text = b""
+    return text[: text.rfind(b"\n") + 1] + b"damaged object"
+
+
+__all__ = ["TIME", "Folded", "TopicFolder", "roll_up"]
