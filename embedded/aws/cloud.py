@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from embedded.aws.cloudwatch.counters import Metrics
 from embedded.aws.config import Config
-from embedded.aws.functions.workers import Pools
+from embedded.aws.functions.pools import Pools
 from embedded.aws.log_files import LogFiles
 from embedded.aws.objects import Objects
 from embedded.aws.processes import Processes

@@ -23,7 +23,7 @@ _LONGEST_LINE = 256 * 1024
 
 def start_identity(pid: int) -> str | None:
     """Text that tells a process from a later one with the same pid; None when there is no such process."""
-    if sys.platform == "linux":
+    if Path("/proc/self/stat").exists():
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:

@@ -43,7 +43,7 @@ def _result(cloud: Cloud, query: Params, params: Params) -> Params:
     metric = wanted["Metric"]
     label = query.get("Label", metric.get("MetricName", query["Id"]))
     period = wanted["Period"]
-    if period < 1 or period % 60 and period not in (1, 5, 10, 20, 30):
+    if period < 1 or (period % 60 and period not in (1, 5, 10, 20, 30)):
         raise _invalid("Period must be 1, 5, 10, 20, 30 or a multiple of 60.")
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", ())}
     points: list[tuple[Any, float]] = []

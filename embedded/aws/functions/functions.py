@@ -1,4 +1,4 @@
-"""CreateFunction, GetFunction, ListFunctions, UpdateFunctionCode, UpdateFunctionConfiguration, DeleteFunction, Invoke."""
+"""Lambda functions: create, read, list, update code and configuration, delete, invoke."""
 
 from __future__ import annotations
 

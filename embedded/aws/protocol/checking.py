@@ -30,17 +30,23 @@ _PROPERTIES = {
     "ASCII": r"\x00-\x7f",
     "Alnum": r"a-zA-Z0-9",
 }
+_PROPERTY = re.compile(r"\\p\{(\w+)\}")
+_REPEATED_ANCHOR = re.compile(r"(?<!\\)\$\{\d+,\d*\}")
 _SHOWN_VALUE = 256
 
 
 @lru_cache(maxsize=512)
 def python_pattern(pattern: str) -> re.Pattern[str]:
-    r"""The Python equivalent of a service model's (Java) pattern; `\p{..}` classes become ranges."""
+    r"""The Python equivalent of a service model's (Java) pattern; `\p{..}` classes become ranges.
+
+    Java allows an anchor to be repeated (`${1,128}` stands in some models), Python does not and it means nothing more.
+    """
+    pattern = _REPEATED_ANCHOR.sub("$", pattern)
     parts: list[str] = []
     at = 0
     in_class = False
     while at < len(pattern):
-        match = re.compile(r"\\p\{(\w+)\}").match(pattern, at)
+        match = _PROPERTY.match(pattern, at)
         if match:
             ranges = _PROPERTIES[match[1]]
             parts.append(ranges if in_class else f"[{ranges}]")

@@ -18,6 +18,7 @@ from embedded.aws.store import Record, Table, now
 
 log = logging.getLogger(__name__)
 
+_INTERNAL = "Request to service failed. If failure persists after retry, contact customer support."
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 
@@ -114,9 +115,7 @@ class Fleets:
                     await self._update(name, record)
         except Exception:
             log.exception("endpoint_work_broke name=%s", name)
-            await self._fail(
-                name, "Request to service failed. If failure persists after retry, contact customer support."
-            )
+            await self._fail(name, _INTERNAL)
         finally:
             if self._tasks.get(name) is asyncio.current_task():
                 del self._tasks[name]
@@ -150,7 +149,7 @@ class Fleets:
         await self._adopt(name, fleet, record)
 
     async def _adopt(self, name: str, fleet: Fleet, record: Record) -> None:
-        """Write the new state, then switch: no request is ever without a fleet, and no state is shown that is not so."""
+        """Write the new state, then switch: no request is ever without a fleet."""
         pending = record["pending"]
         changes = {
             "EndpointStatus": "InService",
@@ -206,5 +205,7 @@ class Fleets:
         self.begin(name)
 
     async def _fail(self, name: str, reason: str) -> None:
-        changes = {"EndpointStatus": "Failed", "FailureReason": reason[:1024], "LastModifiedTime": now()}
-        await self._table.update_surely(name, lambda _: changes)
+        """An endpoint that has a fleet stays in service with it, whatever went wrong on the way to another."""
+        status = "InService" if name in self.live else "Failed"
+        changes = {"EndpointStatus": status, "FailureReason": reason[:1024], "LastModifiedTime": now()}
+        await self._table.update_surely(name, lambda _: changes | {"pending": None})

@@ -58,7 +58,8 @@ def enter(record: Mapping[str, Any], secondary: str, at: datetime) -> Record:
         changes["TrainingEndTime"] = at
         started = record.get("TrainingStartTime")
         if started is not None:
-            seconds = max(0, round((at - started).total_seconds()))
+            # The service counts begun seconds; zero is not a value it knows.
+            seconds = max(1, round((at - started).total_seconds()))
             changes["TrainingTimeInSeconds"] = changes["BillableTimeInSeconds"] = seconds
     return changes
 

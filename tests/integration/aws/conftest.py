@@ -339,6 +339,7 @@ SERVE = """
             custom = self.headers.get("X-Amzn-SageMaker-Custom-Attributes")
             extra = [("X-Amzn-SageMaker-Custom-Attributes", custom)] if custom else []
             self.answer(200, os.environ.get("VERSION", "?").encode() + b":" + body, extra)
+    time.sleep(float(os.environ.get("DELAY", "0")))
     print("serving", os.environ.get("VERSION"), flush=True)
     base = os.environ["SAGEMAKER_BASE_DIR"]
     assert open(os.path.join(base, "model", "weights.txt")).read() == "w"
