@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         if ready:
             return 0
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        for chatty in ("pyiceberg", "botocore"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         from embedded.seed.run import SetUp
 
         with translated():

@@ -19,6 +19,7 @@ from embedded.seed.replay import Replay
 from embedded.seed.reporting import Progress
 from embedded.simulator.history import History, generate
 from services import bootstrap
+from services.adapters.iceberg import IcebergLake
 from services.adapters.mongo import schema
 from services.adapters.mongo.entities import MongoThresholdStore
 from services.errors import ServiceError, Unavailable
@@ -104,17 +105,18 @@ class SetUp:
         self._progress.done("history", f"{last:,} transactions")
 
     def _wait_for_lake(self, expected: int) -> None:
-        """Until the lake holds every transaction written so far; their labels were written before them."""
+        """Until the lake holds every transaction and every label written so far."""
+        lake, labels = IcebergLake(self._settings, patient=True), self._db["labels"].count_documents({})
         deadline, started = time.monotonic() + LAKE_SECONDS, time.monotonic()
         while True:
+            rows = 0
             try:
-                rows = self._lake_rows()
-            except Unavailable as error:
-                rows, reason = 0, error.message
-            else:
+                rows = _rows(lake, "transactions")
+                if rows >= expected and _rows(lake, "labels") >= labels:
+                    return
                 reason = f"{rows:,} of {expected:,} transactions"
-            if rows >= expected:
-                return
+            except Unavailable as error:
+                reason = error.message
             if time.monotonic() > deadline:
                 raise SetUpFailed(
                     f"The history did not reach the lake within {LAKE_SECONDS / 60:.0f} minutes ({reason}): look at "
@@ -122,12 +124,6 @@ class SetUp:
                 )
             self._progress.step("lake", reason, fraction=rows / expected)
             time.sleep(_POLL_SECONDS if time.monotonic() - started < 30 else 1.0)
-
-    def _lake_rows(self) -> int:
-        from services.adapters.iceberg import IcebergLake
-        from services.lake import Lake
-
-        return Lake(IcebergLake(self._settings)).rows()
 
     def _score(self, history: History, replay: Replay) -> None:
         """Repeated as a whole after a crash: state is only in memory, and what was written is found and left alone."""
@@ -169,6 +165,11 @@ class SetUp:
     def _finish_all(self, detail: str) -> None:
         for key in ("prepare", "history", "lake", "train", "deploy", "score", "hand_over"):
             self._progress.done(key, detail)
+
+
+def _rows(lake: IcebergLake, table: str) -> int:
+    state = lake.state(table)
+    return state.rows if state else 0
 
 
 def patiently(work: Callable[[], T]) -> T:
