@@ -1,8 +1,8 @@
 """How a command finds the supervisor of a state folder and talks to it.
 
 The supervisor listens on a loopback port and writes it, with a token, to control.json (0600): a Unix socket would do,
-but its path may not exceed about 100 characters and state folders do. One request is one JSON line; the answer is one
-JSON line, after which the connection stays open until the stack ends, so that a client can wait for that.
+but its path may not exceed about 100 characters and state folders do. One request is one JSON line and so is its
+answer; the connection stays open until the client goes or the stack ends, so that a client can wait for that.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
         try:
-            request = json.loads(await reader.readline())
-            if hmac.compare_digest(str(request.get("token", "")).encode(), self._token.encode()):
+            while line := await reader.readline():
+                request = json.loads(line)
+                if not hmac.compare_digest(str(request.get("token", "")).encode(), self._token.encode()):
+                    break
                 answer = await self._handler(str(request.get("command", "")))
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
-                await reader.read()  # until the client goes, or the stack ends and closes the connection
         except (OSError, ValueError, AttributeError, asyncio.CancelledError):
             pass  # a client that went away or spoke nonsense is of no interest, and at the end every client is left
         finally:

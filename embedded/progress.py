@@ -71,6 +71,13 @@ class Progress:
             step.detail = detail
         self._write()
 
+    def beat(self) -> None:
+        """Show that there still is a writer, and how long the running steps have taken, when nothing else moves."""
+        for key, step in self._steps.items():
+            if step.state == "running":
+                step.seconds = round(self._clock() - self._began[key], 1)
+        self._write()
+
     def fail(self, sentence: str) -> None:
         """Stop here: the steps that were running failed, for the reason that `sentence` gives."""
         for step in self._steps.values():

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TableOf = Callable[[Stack], Table]
 _LOG_CHECK_SECONDS = 5.0
+_BEAT_SECONDS = 2.0
 # Steps of progress.json that are the supervisor's own, with the stages that each waits for.
 _STEPS: tuple[tuple[str, str, tuple[Stage, ...]], ...] = (
     ("stores", "Start the database and object storage", (Stage.STORES,)),
@@ -83,6 +84,7 @@ class Supervisor:
             self._table = self._table_of(self._stack)
             self._start_keepers()
             self._spawn(self._rotate_logs())
+            self._spawn(self._beat())
             self._spawn(self._bring_up())
             await self._until_settled()
             if self._failure is None and not self._stop.is_set():
@@ -232,6 +234,13 @@ class Supervisor:
                 return {"failed": f"{down.program.title} does not stay up: {down.last_error}"}
             await asyncio.sleep(0.1)
         return {"stopping": True}
+
+    async def _beat(self) -> None:
+        """The page takes a progress that is not written any more for a start that nobody is at."""
+        while True:
+            if not self._settled.is_set():
+                self._progress.beat()
+            await asyncio.sleep(_BEAT_SECONDS)
 
     async def _rotate_logs(self) -> None:
         while True:

@@ -1,0 +1,129 @@
+"""`streamlit run app.py` starts the desk.
+
+An ASGI launcher, not a page: with a script as entry point Streamlit would serve the files of pages/ by itself, past the
+sign-in, until the script's navigation has run once. The script is ui/main.py, beside which there is no such folder.
+
+With MONGODB_URI unset the services come along: `embedded` starts them as supervised children, or finds them running,
+and what it says in environment.json becomes this process's environment before anything reads it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from streamlit import config
+
+from services.errors import ServiceError
+from ui.middleware import Edge
+from ui.startup import is_ready
+
+# What the first page would otherwise import while somebody waits for it.
+HEAVY = ("pandas", "pyarrow", "plotly.graph_objects", "pymongo", "boto3", "ui.wiring")
+MIN_COOKIE_SECRET = 32
+# Streamlit puts the port that it really listens on in the place of {port}.
+PUBLIC_URL = os.environ.get("FRAUD_DESK_PUBLIC_URL", "http://127.0.0.1:{port}").rstrip("/")
+
+
+def start_services() -> Any:
+    """Bring the embedded stack to life unless the person has a database; returns what keeps it alive, or None."""
+    if os.environ.get("MONGODB_URI"):
+        return None
+    from embedded import launch
+    from embedded.environment import adopt
+    from embedded.state_folder import StateFolder
+
+    folder = StateFolder.at()
+    try:
+        leash = launch.start(folder)
+    except ServiceError as error:
+        print(error.message, file=sys.stderr, flush=True)
+        os.environ.update(launch.failed_environment(error.message))
+        return None
+    adopt(os.environ, launch.environment_of(folder))
+    launch.announce(folder)
+    return leash
+
+
+def sign_in_settings() -> dict[str, Any]:
+    """Streamlit's [auth] section from our variables; empty where an operator keeps it in secrets.toml."""
+    metadata = os.environ.get("FRAUD_DESK_OIDC_METADATA_URL")
+    if not metadata:
+        return {}
+    return {
+        "auth": {
+            "redirect_uri": f"{PUBLIC_URL}/oauth2callback",
+            "cookie_secret": os.environ.get("FRAUD_DESK_COOKIE_SECRET", ""),
+            "client_id": os.environ.get("FRAUD_DESK_OIDC_CLIENT_ID", ""),
+            "client_secret": os.environ.get("FRAUD_DESK_OIDC_CLIENT_SECRET", ""),
+            "server_metadata_url": metadata,
+        }
+    }
+
+
+def refuse_unsafe(secrets: dict[str, Any]) -> None:
+    """End with a sentence rather than serve with a protection switched off."""
+    problems = [
+        f"{option} must not be switched off"
+        for option in ("server.enableXsrfProtection", "server.enableCORS")
+        if not config.get_option(option)
+    ]
+    if str(config.get_option("client.showErrorDetails")).lower() not in ("none", "false"):
+        problems.append('client.showErrorDetails must be "none"')
+    if secrets and len(secrets["auth"]["cookie_secret"]) < MIN_COOKIE_SECRET:
+        problems.append(f"FRAUD_DESK_COOKIE_SECRET must have at least {MIN_COOKIE_SECRET} characters")
+    if problems:
+        sys.exit(f"Fraud Desk does not start: {'; '.join(problems)}.")
+
+
+def warm_up() -> None:
+    """Import what pages need, then take everything made so far out of the garbage collector's sight.
+
+    Streamlit collects after every rerun; walking the modules' objects each time costs everybody 40 to 150 ms.
+    """
+    for module in HEAVY:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[None]:
+    warming = asyncio.create_task(asyncio.to_thread(warm_up))
+    try:
+        yield
+    finally:
+        await asyncio.wait([warming])
+        if services is not None:
+            await asyncio.to_thread(services.release)
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """For load balancers: 200 once people can sign in, 503 while the first start is under way."""
+    progress = os.environ.get("FRAUD_DESK_SETUP_PROGRESS")
+    ready = progress is None or is_ready(Path(progress))
+    return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+
+
+services = start_services()
+settings = sign_in_settings()
+refuse_unsafe(settings)
+app = st.App(
+    "ui/main.py",
+    secrets=settings,
+    lifespan=lifespan,
+    middleware=[Middleware(Edge, public_url=PUBLIC_URL)],
+    routes=[Route("/readyz", readyz)],
+)
