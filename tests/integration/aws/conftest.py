@@ -6,6 +6,7 @@ botocore, enums, patterns and lengths by us), and each operation seen is recorde
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import io
 import os
@@ -223,6 +224,17 @@ class Aws:
             self._clients[service] = client
         return self._clients[service]
 
+    def http_status(self, path: str) -> int:
+        """Status of a plain GET; 0 when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
     @property
     def sagemaker(self) -> Any:
         return self.client("sagemaker")
@@ -276,6 +288,15 @@ def own_aws(mongod: Mongod, s3_endpoint: str, tmp_path: Path) -> Iterator[Aws]:
     server.start()
     yield server
     server.end()
+
+
+@pytest.fixture
+def restless_mongod(aws: Aws, mongod: Mongod) -> Iterator[Mongod]:
+    """The shared mongod, for a test that stops it: runs again, and the shared server knows, when the test ends."""
+    yield mongod
+    if mongod.process is None or mongod.process.poll() is not None:
+        mongod.start()
+    wait_until(lambda: aws.http_status("/ping") == 200, what="the shared server's database")
 
 
 @pytest.fixture

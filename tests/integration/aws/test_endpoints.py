@@ -214,19 +214,19 @@ def _body(aws: Aws, endpoint: str) -> bytes | None:
     return body
 
 
-def test_invocations_go_on_while_the_database_is_away(own_aws: Aws, mongod: Mongod) -> None:
+def test_invocations_go_on_while_the_database_is_away(own_aws: Aws, restless_mongod: Mongod) -> None:
     own_aws.client("s3").create_bucket(Bucket="away-bucket")
     serving = Serving(own_aws, "away-bucket")
     name = serving.endpoint(serving.config(serving.model("v1")))
     own_aws.wait_endpoint(name, "InService")
-    mongod.kill()
+    restless_mongod.kill()
     try:
         wait_until(lambda: _status(own_aws, name) == 503, what="503 of the control plane")
         assert own_aws.invoke(name, b"x")["Body"] == b"v1:x"
         os.kill(int(own_aws.invoke(name, b"pid")["Body"]), signal.SIGKILL)
         wait_until(lambda: _body(own_aws, name) == b"v1:x", what="a new container without the database")
     finally:
-        mongod.start()
+        restless_mongod.start()
     wait_until(lambda: _status(own_aws, name) == 200, what="the control plane's return")
 
 

@@ -206,12 +206,12 @@ def _alive(pid: int) -> bool:
 
 
 def test_database_away_is_503_and_work_goes_on_when_it_is_back(
-    own_aws: Aws, start: Start, mongod: Any, tmp_path: Any
+    own_aws: Aws, start: Start, restless_mongod: Any, tmp_path: Any
 ) -> None:
     release = tmp_path / "release"
     name = start("sleep", on=own_aws, release=str(release))
     wait_until(lambda: _pids(own_aws, name), what="the program")
-    mongod.kill()
+    restless_mongod.kill()
     try:
         wait_until(
             lambda: (
@@ -226,7 +226,7 @@ def test_database_away_is_503_and_work_goes_on_when_it_is_back(
         release.touch()
         time.sleep(0.3)
     finally:
-        mongod.start()
+        restless_mongod.start()
     wait_until(lambda: _describes(own_aws, name), what="the database's return")
     assert own_aws.wait_job(name, "Completed", "Failed")["TrainingJobStatus"] == "Completed"
     own_aws.sagemaker.create_model_package_group(ModelPackageGroupName="g")
