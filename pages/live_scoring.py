@@ -104,7 +104,8 @@ def _file() -> None:
     good, problems = wiring.services().live_scoring.check(parsed.records)
     bad = len(parsed.records) - len(good)
     if problems:
-        st.warning(f"{fmt.count(bad)} of {fmt.count(len(parsed.records))} rows cannot be scored.", icon=":material/rule:")
+        total = fmt.count(len(parsed.records))
+        st.warning(f"{fmt.count(bad)} of {total} rows cannot be scored.", icon=":material/rule:")
         errors.show_problems(problems, first_row=2, row_name="Line")
     if not good:
         return

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from services.access import Actor, Permission
 from services.errors import ServiceError
@@ -30,15 +31,17 @@ SHORTCUTS = (
 @st.fragment(run_every="3s", key="queue-board")
 def board() -> None:
     actor = page.guard(Permission.VIEW_QUEUE)
-    right = page.header("Which alerts need a verdict first?")
-    with right:
-        chip = st.container(width="content")
-        _help()
+    head = st.container()
     with page.content():
-        _draw(actor, chip)
+        _draw(actor, head)
 
 
-def _draw(actor: Actor, chip: st.delta_generator.DeltaGenerator) -> None:
+def _header(view: QueueView, freshness: page.Freshness) -> None:
+    with page.header(queue_filters.TITLES[view], freshness=freshness):
+        _help()
+
+
+def _draw(actor: Actor, head: DeltaGenerator) -> None:
     summary = st.container()
     top = st.container(horizontal=True, vertical_alignment="center")
     with top:
@@ -48,13 +51,20 @@ def _draw(actor: Actor, chip: st.delta_generator.DeltaGenerator) -> None:
         chosen = queue_filters.filter_bar(view, sort, _facets(), queue_state.filters_changed)
     filters = chosen.filters(queue_state.as_of())
     cursor = queue_state.cursor()
-    read = _page(filters, sort, cursor)
+    try:
+        read = _page(filters, sort, cursor)
+    except ServiceError as error:
+        with head:
+            _header(view, page.unreadable(error))
+        raise
     counts = _counts(filters)
-    with chip:
-        page.chip(page.live(read, datetime.now(UTC)))
+    with head:
+        _header(view, page.live(read, datetime.now(UTC)))
     with summary:
-        _summary(counts.value)
-    page.stale(read, kept=KEPT)
+        if read.problem is None:
+            _summary(counts.value)
+        else:  # in the place of the figures, so that the rows below do not move
+            page.stale(read, kept=KEPT)
     shown = queue_state.standing((filters, sort, cursor), read.value)
     with tools:
         _tools(filters, sort, newer=_newer(filters) if read.problem is None else 0)
@@ -67,7 +77,8 @@ def _draw(actor: Actor, chip: st.delta_generator.DeltaGenerator) -> None:
         _pager(read.value, counts.value.matching, len(shown.rows))
     with panel, st.container(border=True, height=alert_panel.HEIGHT, gap="small"):
         identifier = queue_state.selected()
-        alert_panel.draw(identifier, actor=actor, on_page=identifier in shown.ids, waiting=len(shown.rows))
+        with page.content():
+            alert_panel.draw(identifier, actor=actor, on_page=identifier in shown.ids, waiting=len(shown.rows))
 
 
 def _page(filters: QueueFilter, sort: Sort, cursor: str | None) -> wiring.Read[QueuePage]:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from services.access import Actor
+from services.access import Actor, Permission, allows
 from services.transactions import Transaction
 from ui import format as fmt
 from ui import navigation, queue_state, score_parts, verdict, wiring
 
 HEIGHT = 474
 _KNOWN_HEIGHT = 240
+_KNOWN_HEIGHT_FOR_READERS = 330
 
 
 def draw(identifier: str | None, *, actor: Actor, on_page: bool, waiting: int) -> None:
@@ -28,7 +29,8 @@ def draw(identifier: str | None, *, actor: Actor, on_page: bool, waiting: int) -
     )
     transaction = read.value
     _top(transaction)
-    with st.container(height=_KNOWN_HEIGHT, border=False, gap="small"):
+    decides = allows(actor, Permission.DECIDE)
+    with st.container(height=_KNOWN_HEIGHT if decides else _KNOWN_HEIGHT_FOR_READERS, border=False, gap="small"):
         if not on_page:
             st.caption(":material/info: No longer among the rows shown; it stays open until you select another.")
         if transaction.score is not None:
@@ -43,9 +45,7 @@ def draw(identifier: str | None, *, actor: Actor, on_page: bool, waiting: int) -
 def _nothing_selected(waiting: int) -> None:
     st.space("large")
     st.markdown(":gray[:material/left_click:] **Select an alert**", text_alignment="center")
-    st.caption(
-        "Its score, the reasons and the verdict open here; the list stays where it is.", text_alignment="center"
-    )
+    st.caption("Its score, the reasons and the verdict open here; the list stays where it is.", text_alignment="center")
     if waiting:
         with st.container(horizontal_alignment="center"):
             st.button(

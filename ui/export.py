@@ -12,8 +12,8 @@ MAX_EXPORT_ROWS = 5000
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00", " ")
 COLUMNS = (
     "transaction_id", "event_time", "received_at", "amount", "currency", "customer_id", "card_last4", "merchant_name",
-    "category", "country", "channel", "entry_mode", "score", "decision", "top_reason", "alert_status", "due_at", "label",
-    "label_source", "model_version",
+    "category", "country", "channel", "entry_mode", "score", "decision", "top_reason", "alert_status", "due_at",
+    "label", "label_source", "model_version",
 )  # fmt: skip
 
 
@@ -41,8 +41,9 @@ def queue_record(row: QueueRow) -> tuple[object, ...]:
     return (
         row.transaction_id, row.event_time.isoformat(), row.received_at.isoformat(),
         round(row.amount_minor / 10**row.exponent, row.exponent), row.currency, row.customer_id, row.card_last4,
-        row.merchant_name, row.category, row.country, row.channel, row.entry_mode, row.score, row.decision, row.top_reason,
-        row.alert_status, row.due_at.isoformat() if row.due_at else None, row.label, row.label_source, row.model_version,
+        row.merchant_name, row.category, row.country, row.channel, row.entry_mode, row.score, row.decision,
+        row.top_reason, row.alert_status, row.due_at.isoformat() if row.due_at else None, row.label, row.label_source,
+        row.model_version,
     )  # fmt: skip
 
 

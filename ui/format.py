@@ -64,7 +64,7 @@ def score(value: float | None) -> str:
 
 
 def signed(value: float | None, *, digits: int = 1, unit: str = "") -> str:
-    """A difference with its sign: '+1.2 bps', minus 0.4 as '-0.4 bps' with a true minus, '±0.0 bps' when it rounds to nothing."""
+    """A difference with its sign: '+1.2 bps', a true minus sign below zero, '±0.0 bps' when it rounds to nothing."""
     if value is None:
         return MISSING
     rounded = round(value, digits)

@@ -16,7 +16,7 @@ from services.transactions import QueueRow
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Rows in the order in which they were first drawn, with their newest known state; `gone` matched before, not now."""
+    """Rows in the order of their first drawing, with their newest known state; `gone` matched before, not now."""
 
     rows: tuple[QueueRow, ...]
     gone: frozenset[str]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import streamlit as st
 
 from services.errors import ServiceError
 from services.settings import Settings
 from ui import errors, gate, navigation, page, session
-
-STATIC = Path(__file__).parent / "static"
 
 
 def _named(show: partial[None], name: str) -> partial[None]:
@@ -20,7 +17,9 @@ def _named(show: partial[None], name: str) -> partial[None]:
 
 
 def main() -> None:
-    st.set_page_config(page_title=gate.PRODUCT, page_icon=str(STATIC / "icon.svg"), layout="wide", initial_sidebar_state=224)
+    st.set_page_config(
+        page_title=gate.PRODUCT, page_icon=str(gate.STATIC / "icon.svg"), layout="wide", initial_sidebar_state=224
+    )
     try:
         settings = Settings.from_environment()
     except ServiceError as error:
@@ -38,7 +37,7 @@ def main() -> None:
     if isinstance(state, session.NoRole):
         navigation.only(_named(partial(gate.no_role, state), "no_role")).run()
         return
-    st.logo(str(STATIC / "logo.svg"), size="medium", icon_image=str(STATIC / "icon.svg"))
+    st.logo(str(gate.STATIC / "logo.svg"), size="medium", icon_image=str(gate.STATIC / "icon.svg"))
     chosen = navigation.pages(state.actor)
     gate.person(state)
     page.warnings()

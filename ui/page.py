@@ -40,6 +40,11 @@ def live(read: wiring.Read[Any], now: datetime) -> Freshness:
     return Freshness(State.STALE, f"stale since {since}", f"Last read {fmt.utc(read.read_at)}. {read.problem}")
 
 
+def unreadable(error: ServiceError) -> Freshness:
+    """Nothing to be fresh or stale: it could not be read at all."""
+    return Freshness(State.STALE, "not readable", error.message)
+
+
 def current_to(moment: datetime | None, now: datetime, *, problem: ServiceError | None = None) -> Freshness:
     """For screens that show data up to a moment, such as the lake's newest fold."""
     if moment is None:
@@ -65,7 +70,9 @@ def header(title: str, *, caption: str | None = None, freshness: Freshness | Non
     row = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
     with row:
         left = st.container(gap=None, width="stretch")
-        right = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content")
+        right = st.container(
+            horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content"
+        )
     with left:
         st.title(title, anchor=False)
         if caption:
@@ -86,8 +93,13 @@ def guard(permission: Permission) -> Actor:
     except Denied as error:
         errors.show(error)
         st.stop()
-    if allows(person, permission):
-        return person
+    if not allows(person, permission):
+        _refuse(person, permission)
+        st.stop()
+    return person
+
+
+def _refuse(person: Actor, permission: Permission) -> None:
     holders = [role.value for role in Role if allows(Actor("", "", role), permission)]
     state(
         "Your role does not open this page",
@@ -95,7 +107,6 @@ def guard(permission: Permission) -> Actor:
         "Ask your administrator if you need it.",
         icon="lock",
     )
-    st.stop()
 
 
 def state(title: str, sentence: str, *, icon: str, action: tuple[str, str] | None = None) -> None:

@@ -14,6 +14,11 @@ from services.transactions import Facets, QueueFilter, QueueView, Sort
 from ui import format as fmt
 
 VIEWS = {QueueView.OPEN_ALERTS: "Open alerts", QueueView.ALL: "All transactions", QueueView.DECIDED: "Decided"}
+TITLES = {
+    QueueView.OPEN_ALERTS: "Which alerts need a verdict first?",
+    QueueView.ALL: "What was paid, and how was it scored?",
+    QueueView.DECIDED: "What was decided?",
+}
 SORTS = {Sort.RISK: "Riskiest first", Sort.NEWEST: "Newest first", Sort.VALUE: "Largest first", Sort.DUE: "Due first"}
 PERIODS: dict[str, tuple[str, timedelta | None]] = {
     "any": ("Any time", None),
@@ -90,7 +95,8 @@ def filter_bar(view: QueueView, sort: Sort, facets: Facets, on_change: Callable[
     """One line of controls; each says on its face what it restricts to."""
     search = st.text_input(
         "Search", key="q_search", bind="query-params", placeholder="Id of anything, or a card's last 4",
-        type="search", icon=":material/search:", label_visibility="collapsed", width=270, max_chars=64, on_change=on_change,
+        type="search", icon=":material/search:", label_visibility="collapsed", width=270, max_chars=64,
+        on_change=on_change,
     )  # fmt: skip
     channels = _choice("Channel", "q_channel", facets.channels, on_change)
     categories = _choice("Category", "q_category", facets.categories, on_change)
@@ -98,9 +104,7 @@ def filter_bar(view: QueueView, sort: Sort, facets: Facets, on_change: Callable[
     decisions = _choice("Decision", "q_decision", tuple(str(d) for d in Decision), on_change)
     low, high = _amounts(on_change)
     period = _period(on_change)
-    chosen = Chosen(
-        view, sort, (search or "").strip(), channels, categories, countries, decisions, low, high, period
-    )
+    chosen = Chosen(view, sort, (search or "").strip(), channels, categories, countries, decisions, low, high, period)
     if chosen.narrowed:
         st.button("Clear", key="q_clear", icon=":material/close:", type="tertiary", on_click=_clear_then(on_change))
     return chosen

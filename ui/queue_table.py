@@ -34,6 +34,7 @@ def state_word(row: QueueRow, *, gone: bool = False, verdict: LabelValue | None 
 def table(standing: Standing, *, now: datetime, verdicts: Mapping[str, LabelValue]) -> pa.Table:
     """One Arrow row for each queue row, in order. Score and amount stay numbers, so that the grid sorts them."""
     rows = standing.rows
+    gone = standing.gone
     return pa.table(
         {
             "score": pa.array([r.score for r in rows], pa.float64()),
@@ -49,7 +50,7 @@ def table(standing: Standing, *, now: datetime, verdicts: Mapping[str, LabelValu
             "category": [fmt.word(r.category) for r in rows],
             "card": [f"•• {r.card_last4}" for r in rows],
             "state": [
-                state_word(r, gone=r.transaction_id in standing.gone, verdict=verdicts.get(r.transaction_id)) for r in rows
+                state_word(r, gone=r.transaction_id in gone, verdict=verdicts.get(r.transaction_id)) for r in rows
             ],
         }
     )
@@ -72,7 +73,7 @@ def columns(view: QueueView, standing: Standing) -> tuple[list[str], dict[str, A
         "currency": column.TextColumn("Currency", width=64),
         "merchant": column.TextColumn("Merchant", width=128),
         "reason": column.TextColumn("Top reason", width=196, help="What raised the score most."),
-        "due": column.TextColumn("Due", width=112, alignment="right", help="Time left until the alert's promised verdict."),
+        "due": column.TextColumn("Due", width=112, alignment="right", help="Time left for the promised verdict."),
         "age": column.TextColumn("Age", width=62, alignment="right", help="Time since the payment."),
         "decision": column.TextColumn("Decision", width=76, help="What the desk did when it scored the payment."),
         "country": column.TextColumn("Country", width=64),

@@ -83,9 +83,7 @@ def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette) -> go.Fig
     if not reasons:
         return charts.empty("No reasons were kept for this score", colors=colors, height=120)
     ordered = sorted(reasons, key=lambda r: abs(r.contribution))
-    chart = charts.figure(
-        colors=colors, height=44 + 34 * len(ordered), x_title="Contribution to the score (log-odds)"
-    )
+    chart = charts.figure(colors=colors, height=44 + 34 * len(ordered), x_title="Contribution to the score (log-odds)")
     chart.add_bar(
         x=[r.contribution for r in ordered],
         y=[_short(r.text) for r in ordered],

@@ -39,10 +39,7 @@ def history(rows: Sequence[QueueRow], *, highlighted: str, colors: charts.Palett
                 mode="markers",
                 name=name,
                 marker={"color": color, "symbol": symbol, "size": 8},
-                customdata=[
-                    [_escaped(r.merchant_name), fmt.money(r.amount_minor, r.currency, r.exponent), fmt.utc(r.event_time)]
-                    for r in chosen
-                ],
+                customdata=[_hover(r) for r in chosen],
                 hovertemplate="%{customdata[1]} at %{customdata[0]}<br>%{customdata[2]}<extra></extra>",
             )
     this = next((row for row in same if row.transaction_id == highlighted), None)
@@ -55,6 +52,11 @@ def history(rows: Sequence[QueueRow], *, highlighted: str, colors: charts.Palett
         )  # fmt: skip
     chart.update_yaxes(rangemode="tozero", tickformat=",.0f")
     return chart
+
+
+def _hover(row: QueueRow) -> list[str]:
+    amount = fmt.money(row.amount_minor, row.currency, row.exponent)
+    return [_escaped(row.merchant_name), amount, fmt.utc(row.event_time)]
 
 
 def _risky(row: QueueRow) -> bool:

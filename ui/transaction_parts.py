@@ -149,9 +149,8 @@ def labels(found: Iterable[LabelEntry], now: datetime) -> None:
             verdict.badge(entry.label.value)
             stands = "stands" if index == 0 else "replaced"
             when = fmt.clock(entry.label.labelled_at, now)
-            st.markdown(
-                f"{fmt.literal(entry.label.labelled_by)} :gray[{fmt.literal(f'{entry.label.source}, {when}, {stands}')}]"
-            )
+            about = fmt.literal(f"{entry.label.source}, {when}, {stands}")
+            st.markdown(f"{fmt.literal(entry.label.labelled_by)} :gray[{about}]")
         if entry.note:
             st.text(entry.note)
 

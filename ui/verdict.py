@@ -68,9 +68,7 @@ def bar(
                 _button(transaction, value, reachable=reachable, saved=saved, bare=not in_line)
 
 
-def _button(
-    transaction: Transaction, value: LabelValue, *, reachable: bool, saved: Saved | None, bare: bool
-) -> None:
+def _button(transaction: Transaction, value: LabelValue, *, reachable: bool, saved: Saved | None, bare: bool) -> None:
     """`bare` leaves the icon out, where three buttons must fit beside each other."""
     icon, shortcut = CHOICES[value]
     st.button(

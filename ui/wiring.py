@@ -94,6 +94,8 @@ class Reads:
         now = self._monotonic()
         with self._lock:
             entry = self._entries.get(key)
+            if len(self._loading) > 2 * MAX_ENTRIES:  # keys that never could be read
+                self._loading = {k: held for k, held in self._loading.items() if k in self._entries or held.locked()}
             lock = self._loading.setdefault(key, threading.Lock())
         if entry is not None and now < entry.fresh_until:
             return entry.read
@@ -111,9 +113,7 @@ class Reads:
                 if not prefixes or name in prefixes:
                     entry.fresh_until = 0.0
 
-    def _renew(
-        self, key: Hashable, loader: Callable[[], T], ttl: float, source: str, lock: threading.Lock
-    ) -> Read[T]:
+    def _renew(self, key: Hashable, loader: Callable[[], T], ttl: float, source: str, lock: threading.Lock) -> Read[T]:
         with lock:
             with self._lock:
                 entry = self._entries.get(key)

@@ -193,9 +193,7 @@ class MemoryStore:
         self.faults.check()
         return [t for t in self.items.values() if _matches(t, f)]
 
-    def page(
-        self, filters: QueueFilter, *, sort: Sort, after: tuple[Any, str] | None, limit: int
-    ) -> list[QueueRow]:
+    def page(self, filters: QueueFilter, *, sort: Sort, after: tuple[Any, str] | None, limit: int) -> list[QueueRow]:
         descending = sort is not Sort.DUE
         rows = [row_of(t) for t in self._matching(filters)]
         rows = [row for row in rows if sort_value(row, sort) is not None]
@@ -267,9 +265,7 @@ class MemoryStore:
         if t.version != verdict.expected_version:
             by = t.label.labelled_by if t.label else None
             return Changed(by, f"decided {t.label.value}" if t.label else "changed it", t.label and t.label.labelled_at)
-        label = Label(
-            verdict.value, LabelSource.ANALYST, verdict.decided_at, verdict.actor.name, verdict.label_id
-        )
+        label = Label(verdict.value, LabelSource.ANALYST, verdict.decided_at, verdict.actor.name, verdict.label_id)
         detail = {"value": str(verdict.value), "note": verdict.note}
         event = CaseEvent(verdict.decided_at, verdict.actor.name, str(verdict.actor.role), "decided", detail)
         self.items[t.transaction_id] = replace(

@@ -1,8 +1,8 @@
-"""Look at the screens without a stack: the in-memory desk behind the real entry script, signed in by a variable.
+"""Look at the screens without a stack: the in-memory desk behind the real entry script.
 
     PREVIEW_ROLE=analyst streamlit run tests/pages/preview.py --server.port 8599
 
-A new risky transaction arrives every few seconds. This lives under tests/ because nothing in the product can be
+PREVIEW_ROLE may also be anonymous. A new risky transaction arrives every few seconds. This lives under tests/ because nothing in the product can be
 switched to anything but its real services.
 """
 
@@ -28,7 +28,7 @@ from services.access import Actor, Role  # noqa: E402
 from tests.pages import fakes  # noqa: E402
 from ui import navigation, session, wiring  # noqa: E402
 
-role = Role(os.environ.get("PREVIEW_ROLE", "analyst"))
+role = os.environ.get("PREVIEW_ROLE", "analyst")
 services = fakes.desk()
 navigation.GROUPS = {
     name: tuple(s for s in screens if (ROOT / "pages" / f"{s.path}.py").exists())
@@ -46,7 +46,9 @@ def _keep_arriving() -> None:
 
 @asynccontextmanager
 async def lifespan(_app: Any) -> AsyncIterator[None]:
-    person = session.SignedIn(Actor("preview", "Ada Analyst", role), "ada@example.org")
+    person: session.Session = session.SignedOut(None)
+    if role != "anonymous":
+        person = session.SignedIn(Actor("preview", "Ada Lovelace", Role(role)), "ada@example.org")
     wiring.services = lambda: services
     session.current = lambda: person
     threading.Thread(target=_keep_arriving, daemon=True).start()

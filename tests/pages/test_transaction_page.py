@@ -35,8 +35,8 @@ def test_every_shape_of_transaction_can_be_drawn(open_page: Open, desk: Any) -> 
     """Approved, unscored, without device, without places, customer never seen: nothing is assumed to be there."""
     t = desk.store.items[alert_id(desk)]
     bare = replace(
-        t, transaction_id="bare", score=None, alert=None, features={}, customer={}, device=None, attributes={}, events=(),
-        merchant={k: v for k, v in t.merchant.items() if k != "location"}, customer_id="cus_new",
+        t, transaction_id="bare", score=None, alert=None, features={}, customer={}, device=None, attributes={},
+        events=(), merchant={k: v for k, v in t.merchant.items() if k != "location"}, customer_id="cus_new",
         scoring_failure=ScoringFailure(datetime.now(UTC), "timeout", 3),
     )  # fmt: skip
     desk.store.items["bare"] = bare
