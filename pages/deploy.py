@@ -14,7 +14,7 @@ from services.training import Experiment
 from ui import deploy_parts, endpoint_view, model_comparison, navigation, page, wiring
 from ui import format as fmt
 
-TITLE = "Deploy"
+TITLE = "Which model should score?"
 
 
 def _current() -> wiring.Read[EndpointState]:

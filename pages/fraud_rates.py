@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import streamlit as st
-from services.rates import RatesQuery, RatesResult
 
 from services.access import Permission
 from services.errors import ServiceError
+from services.rates import RatesQuery, RatesResult
 from ui import charts, charts_rates, page, rates_bar, rates_frames, wiring
 from ui import format as fmt
 from ui.export import to_csv
 from ui.rates_bar import Choice
 
-TITLE = "Fraud rates"
+TITLE = "Where does fraud happen, and does it rise?"
 TTL_SECONDS = 15.0
 
 
@@ -28,7 +28,7 @@ def _dimensions() -> tuple[str, ...]:
 def _values(dimension: str) -> tuple[str, ...]:
     """Values to filter by; none while S3 never answered, so that the bar still stands."""
     try:
-        return wiring.last_good(
+        found = wiring.last_good(
             ("rates.values", dimension),
             lambda: wiring.services().rates.values(dimension),
             ttl=120.0,
@@ -37,13 +37,14 @@ def _values(dimension: str) -> tuple[str, ...]:
         ).value
     except ServiceError:
         return tuple(st.session_state.get(rates_bar.filter_key(dimension)) or ())
+    return tuple(value for value in found if value is not None)
 
 
 def _read(choice: Choice) -> wiring.Read[RatesResult]:
     query = RatesQuery(
         start=choice.range.start,
         end=choice.range.end,
-        bucket=choice.bucket,  # type: ignore[arg-type]
+        bucket=choice.bucket,
         dimension=choice.dimension,
         filters=choice.filters,
     )
@@ -160,7 +161,7 @@ def _render() -> None:
             page.chip(_freshness(read, now))
             _download(read.value.frame, choice)
         page.stale(read, kept="figures that were not looked at before cannot be shown")
-        frame = read.value.frame
+        frame = rates_frames.named(read.value.frame)
         if read.value.current_to is None:
             page.empty("The lake is empty so far", "Rates appear when the first transactions have streamed to S3.")
             return

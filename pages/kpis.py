@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import streamlit as st
-from services.rates import RatesQuery
 
 from services.access import Permission
 from services.errors import ServiceError
 from services.kpis import Backlog, KpiPeriod, KpiSummary
+from services.rates import RatesQuery
 from ui import charts, charts_kpis, kpi_tiles, navigation, page, wiring
 from ui import format as fmt
 from ui.rates_frames import with_alert_rate
+
+TITLE = "How much fraud, and how well is it caught?"
 
 
 def _summary(now: datetime) -> wiring.Read[KpiSummary]:
@@ -122,10 +124,10 @@ def _body() -> None:
             with st.skeleton(560):
                 read = _summary(now)
         except ServiceError:
-            page.header("KPIs")
+            page.header(TITLE)
             raise
         summary = read.value
-        page.header("KPIs", caption=kpi_tiles.maturity_sentence(summary.matured_share), freshness=page.live(read, now))
+        page.header(TITLE, caption=kpi_tiles.maturity_sentence(summary.matured_share), freshness=page.live(read, now))
         page.stale(read)
         if not summary.last_30_days.current.transactions and not summary.last_30_days.former.transactions:
             page.empty("No transactions in the last 60 days", "Figures appear as soon as the first ones are received.")

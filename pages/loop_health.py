@@ -13,7 +13,7 @@ from services.health import Hop
 from ui import format as fmt
 from ui import loop_view, page, wiring
 
-TITLE = "Loop health"
+TITLE = "Is the loop closed?"
 
 
 def _read() -> wiring.Read[tuple[Hop, ...]]:

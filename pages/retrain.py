@@ -12,7 +12,7 @@ from ui import errors, model_comparison, page, retrain_detail, retrain_request, 
 from ui import format as fmt
 from ui.retrain_request import CUSTOM, FIELDS, USUAL_WINDOW, WINDOWS, Window
 
-TITLE = "Retrain"
+TITLE = "What shall the model learn next?"
 METHOD_NAMES = {"xgboost": "XGBoost, gradient-boosted trees"}
 
 

@@ -32,7 +32,7 @@ def daily(frame: pd.DataFrame, column: str, *, today: date, colors: charts.Palet
     _add(figure, former, shifted, column, color=colors.unknown, width=1.5, dash="dot")
     _add(figure, current, list(current["bucket"]), column, color=colors.accent, width=2, dash="solid")
     figure.update_yaxes(rangemode="tozero", nticks=5)
-    figure.update_xaxes(type="date", nticks=7, range=[first.isoformat(), today.isoformat()])
+    figure.update_xaxes(type="date", tickformat="%-d %b", nticks=7, range=[first.isoformat(), today.isoformat()])
     figure.update_layout(margin={"l": 8, "r": 12, "t": 30, "b": 4})
     figure.add_annotation(
         text=TITLES[column], xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="bottom", yshift=8,
@@ -54,12 +54,12 @@ def _add(
         return
     scale = 100 if column == "alert_rate" else 1
     texts = []
-    for row in rows.itertuples():
-        rate = getattr(row, column)
-        known = None if pd.isna(rate) else float(rate)
+    for row in rows.to_dict("records"):
+        known = None if pd.isna(row[column]) else float(row[column])
         shown = fmt.percent(known, 2) if column == "alert_rate" else fmt.bps(known)
-        counts = f"{row.fraud:,} frauds" if column != "alert_rate" else f"{row.alerted:,} alerts"
-        texts.append(f"{row.bucket.day} {row.bucket:%b %Y}<br>{shown}<br>{counts} of {row.transactions:,} transactions")
+        counts = f"{row['fraud']:,} frauds" if column != "alert_rate" else f"{row['alerted']:,} alerts"
+        day = f"{row['bucket'].day} {row['bucket']:%b %Y}"
+        texts.append(f"{day}<br>{shown}<br>{counts} of {row['transactions']:,} transactions")
     figure.add_trace(
         go.Scatter(
             x=[day.isoformat() for day in days],

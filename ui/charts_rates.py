@@ -48,7 +48,14 @@ def rates(frame: pd.DataFrame, names: list[str], *, measure: Measure, bucket: st
     if len(names) > 1:
         _direct_labels(figure, data, names, measure=measure, hues=hues)
     figure.update_yaxes(rangemode="tozero", nticks=6)
-    figure.update_xaxes(type="date", showspikes=True, spikethickness=1, spikecolor=colors.grid, spikedash="solid")
+    figure.update_xaxes(
+        type="date",
+        tickformat="%-d %b\n%Y",
+        showspikes=True,
+        spikethickness=1,
+        spikecolor=colors.grid,
+        spikedash="solid",
+    )
     figure.update_layout(hovermode="closest", margin={"l": 8, "r": 96 if len(names) > 1 else 12, "t": 24, "b": 8})
     return figure
 
@@ -57,15 +64,15 @@ def _hover(rows: pd.DataFrame, name: str, measure: Measure, bucket: str) -> list
     who = "" if name == ALL else f"<b>{_inert(name)}</b><br>"
     of = "value" if measure is Measure.VALUE else "transactions"
     texts = []
-    for row in rows.itertuples():
-        rate = getattr(row, measure.column)
-        note = "<br>Few frauds: moves much by chance" if 0 < row.fraud < SMALL_FRAUDS else ""
+    for row in rows.to_dict("records"):
+        rate, matured = row[measure.column], row["matured_share"]
+        note = "<br>Few frauds: moves much by chance" if 0 < row["fraud"] < SMALL_FRAUDS else ""
         texts.append(
-            f"{who}{bucket_name(row.bucket, bucket)}<br>"
+            f"{who}{bucket_name(row['bucket'], bucket)}<br>"
             f"{fmt.bps(None if pd.isna(rate) else rate)} of {of}<br>"
-            f"{row.fraud:,} frauds of {row.transactions:,} transactions<br>"
-            f"{fmt.money_short(int(row.fraud_amount_minor))} of {fmt.money_short(int(row.amount_minor))}<br>"
-            f"{fmt.percent(None if pd.isna(row.matured_share) else row.matured_share, 0)} of labels matured{note}"
+            f"{row['fraud']:,} frauds of {row['transactions']:,} transactions<br>"
+            f"{fmt.money_short(int(row['fraud_amount_minor']))} of {fmt.money_short(int(row['amount_minor']))}<br>"
+            f"{fmt.percent(None if pd.isna(matured) else matured, 0)} of labels matured{note}"
         )
     return texts
 
@@ -156,7 +163,8 @@ def _direct_labels(
     overflow = max(heights[-1] - 1.0, 0.0) if heights else 0.0
     for height, (_, name) in zip(heights, sorted(ends), strict=True):
         figure.add_annotation(
-            x=1.005, xref="paper", y=max(height - overflow, 0.0), yref="paper", xanchor="left", showarrow=False,
+            x=1.005, xref="paper", xanchor="left", y=max(height - overflow, 0.0), yref="paper", yanchor="middle",
+            showarrow=False,
             text=_inert(fmt.word(name) if len(name) <= 14 else f"{fmt.word(name)[:13]}…"),
             font={"color": hues[name], "size": 12},
         )  # fmt: skip

@@ -69,11 +69,12 @@ def _best(figure: go.Figure, frame: pd.DataFrame, colors: charts.Palette) -> Non
     known = frame[frame["validation"].notna()]
     if known.empty:
         return
-    best = known.loc[known["validation"].idxmax()]
+    place = int(known["validation"].to_numpy().argmax())
+    number, best = int(known["round"].iloc[place]), float(known["validation"].iloc[place])
     figure.add_trace(
         go.Scatter(
-            x=[int(best["round"])], y=[float(best["validation"])], mode="markers+text", showlegend=False,
-            marker={"color": colors.accent, "size": 8}, text=[f"best {best['validation']:.3f}"],
+            x=[number], y=[best], mode="markers+text", showlegend=False,
+            marker={"color": colors.accent, "size": 8}, text=[f"best {best:.3f}"],
             textposition="top left", textfont={"color": colors.text, "size": 12}, hoverinfo="skip",
         )
     )  # fmt: skip

@@ -69,7 +69,7 @@ def _progress(pending: Deployment, now: datetime) -> None:
 
 
 def _roll_back(endpoint: EndpointState, history: Sequence[Deployment], *, blocked: bool) -> None:
-    target = endpoint_view.roll_back_target(history, endpoint.model_version)
+    target = endpoint_view.roll_back_target(history)
     label = f"Roll back to {target}" if target else "Roll back"
     why = None if target else "There is no version before this one."
     with st.popover(label, icon=":material/undo:", disabled=blocked or target is None, help=why, key="deploy-rollback"):

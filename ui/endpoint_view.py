@@ -57,7 +57,7 @@ def under_way(history: Sequence[Deployment]) -> Deployment | None:
     return next((d for d in history if not d.ended), None)
 
 
-def roll_back_target(history: Sequence[Deployment], serving: str | None) -> str | None:
+def roll_back_target(history: Sequence[Deployment]) -> str | None:
     """The version that served before the one in service, as `DeploymentService.roll_back` finds it."""
     served = sorted(
         (d for d in history if d.state is D.IN_SERVICE), key=lambda d: d.finished_at or d.requested_at, reverse=True

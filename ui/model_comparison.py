@@ -122,7 +122,7 @@ def rows(
     models: Sequence[ModelVersion], *, serving: str | None, experiments: Mapping[str, Experiment]
 ) -> list[dict[str, object]]:
     """The candidates' table in the order given; missing numbers stay None."""
-    found = []
+    found: list[dict[str, object]] = []
     for model in models:
         experiment = experiments.get(model.experiment_id)
         found.append(

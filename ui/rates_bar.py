@@ -1,4 +1,7 @@
-"""The bar above the fraud rates: range, bucket, measure, breakdown and one filter a dimension, all kept in the URL."""
+"""The bar above the fraud rates: range, bucket, measure, breakdown and one filter a dimension, all kept in the URL.
+
+The URL holds what the options are called on the screen (?rates_range=30d&rates_by=Category), so names are short.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from datetime import date
 
 import streamlit as st
 
+from services.rates import Bucket
 from ui import format as fmt
 from ui.rates_frames import Measure, Range, last_days, usual_bucket
 
 RANGES: dict[str, int] = {"7d": 7, "30d": 30, "90d": 90, "150d": 150}
 CUSTOM = "custom"
 USUAL_RANGE = "150d"
-BUCKETS = ("day", "week", "month")
+BUCKETS: tuple[Bucket, ...] = ("day", "week", "month")
 NO_SPLIT = "none"
 # One query reads at most this many days; the lake's hourly table would answer more, a chart would not show it.
 MAX_DAYS = 731
@@ -26,7 +30,7 @@ class Choice:
     """What the bar says. `bucket` None means the usual one for the range; `filters` holds only what is restricted."""
 
     range: Range
-    bucket: str
+    bucket: Bucket
     measure: Measure
     dimension: str | None
     filters: dict[str, tuple[str, ...]]
@@ -58,7 +62,7 @@ def bar(dimensions: Sequence[str], values: Callable[[str], Sequence[str]], *, to
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         preset = st.segmented_control(
             "Range", [*RANGES, CUSTOM], default=USUAL_RANGE, required=True, key="rates_range", bind="query-params",
-            format_func=lambda key: "Custom" if key == CUSTOM else f"{RANGES[key]} d", label_visibility="collapsed",
+            format_func=lambda key: "Custom" if key == CUSTOM else key, label_visibility="collapsed",
         )  # fmt: skip
         chosen = _dates(today) if preset == CUSTOM else last_days(RANGES[preset or USUAL_RANGE], today=today)
         bucket = st.segmented_control(
@@ -72,13 +76,13 @@ def bar(dimensions: Sequence[str], values: Callable[[str], Sequence[str]], *, to
         )  # fmt: skip
         split = st.selectbox(
             "Break down by", [NO_SPLIT, *dimensions], key="rates_by", bind="query-params", width=230,
-            format_func=lambda d: "No breakdown" if d == NO_SPLIT else f"By {dimension_name(d).lower()}",
+            format_func=lambda d: "No breakdown" if d == NO_SPLIT else dimension_name(d),
             label_visibility="collapsed", icon=":material/stacked_line_chart:",
         )  # fmt: skip
     filters = _filters(dimensions, values)
     return Choice(
         range=chosen,
-        bucket=bucket if bucket in BUCKETS else usual_bucket(chosen.days),
+        bucket=next((b for b in BUCKETS if b == bucket), usual_bucket(chosen.days)),
         measure=Measure(measure or Measure.VALUE),
         dimension=None if split in (None, NO_SPLIT) else split,
         filters=filters,

@@ -12,16 +12,20 @@ from enum import StrEnum
 
 import pandas as pd
 
+from services.lake_schema import AMOUNT_BANDS
+from services.rates import Bucket
+
 SUMMED = ["transactions", "amount_minor", "alerted", "fraud", "fraud_amount_minor", "matured"]
 OTHER = "Other"
+UNKNOWN = "Unknown"
 ALL = "all"
 MAX_SERIES = 5
 # Below this share of matured labels a bucket is drawn as unfinished: its rate will still rise.
 MATURE_AT = 0.9
 # Fewer frauds than this and the rate moves by a third or more by chance alone (1/sqrt(10)).
 SMALL_FRAUDS = 10
-AMOUNT_BANDS = ("<10", "10-50", "50-200", "200-1000", ">=1000")
 _Z = 1.959964
+_BANDS = tuple(name for _, name in AMOUNT_BANDS)
 
 
 class Measure(StrEnum):
@@ -64,6 +68,11 @@ class Totals:
         return self.bps_value if measure is Measure.VALUE else self.bps_count
 
 
+def named(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with "Unknown" where the lake has no value of the dimension."""
+    return frame.assign(value=frame["value"].fillna(UNKNOWN)) if frame["value"].isna().any() else frame
+
+
 def totals(frame: pd.DataFrame) -> Totals:
     transactions = int(frame["transactions"].sum())
     matured = float((frame["matured_share"].fillna(0) * frame["transactions"]).sum())
@@ -101,14 +110,11 @@ def _summed(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 def ranked(frame: pd.DataFrame, measure: Measure) -> list[str]:
     """Values of the dimension, most fraud by `measure` first; ties by volume, then by name. Bands keep their order."""
-    sums = frame.groupby("value")[[measure.numerator, "transactions"]].sum()
-    names = [str(name) for name in sums.index]
-    if names and all(name in AMOUNT_BANDS for name in names):
-        return sorted(names, key=AMOUNT_BANDS.index)
-    return sorted(
-        names,
-        key=lambda name: (-float(sums.loc[name, measure.numerator]), -float(sums.loc[name, "transactions"]), name),
-    )
+    sums = frame.groupby("value")[[measure.numerator, "transactions"]].sum().reset_index()
+    weights = {str(row["value"]): (-row[measure.numerator], -row["transactions"]) for row in sums.to_dict("records")}
+    if weights and all(name in _BANDS for name in weights):
+        return sorted(weights, key=_BANDS.index)
+    return sorted(weights, key=lambda name: (*weights[name], name))
 
 
 def folded(frame: pd.DataFrame, measure: Measure, *, limit: int = MAX_SERIES) -> tuple[pd.DataFrame, list[str]]:
@@ -162,6 +168,6 @@ def last_days(days: int, *, today: date) -> Range:
     return Range(today - timedelta(days=days - 1), today)
 
 
-def usual_bucket(days: int) -> str:
+def usual_bucket(days: int) -> Bucket:
     """The bucket that gives a readable number of points: days up to a month, weeks up to half a year, then months."""
     return "day" if days <= 31 else "week" if days <= 200 else "month"

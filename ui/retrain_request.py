@@ -98,9 +98,10 @@ def explained(window: Window) -> str:
 
 
 DETAILS = (
-    "One snapshot of the lake is pinned, so the experiment can be repeated. Features are computed as they stood at "
-    "each transaction. Labels come from analysts, customers and chargebacks; later ones are not looked at. The newest "
-    "part of the window validates: rows are split by time, never at random."
+    "The latest label known at the cut-off counts: fraud or genuine; inconclusive ones are left out. Without a label a "
+    "transaction counts as genuine once it is 7 days old, younger ones are left out. Features are computed as they "
+    "stood at each transaction. The last fifth of the time validates: the split is by time, never at random. One "
+    "snapshot of the lake is pinned, so the experiment can be repeated."
 )
 
 

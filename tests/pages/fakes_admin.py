@@ -139,7 +139,7 @@ def _day(day: date, index: int, among: int, today: date) -> tuple[float, ...]:
 def _row(key: tuple[date, str], sums: list[float]) -> tuple[Any, ...]:
     n, amount, alerted, fraud, fraud_amount, matured = sums
     return (
-        pd.Timestamp(key[0]), key[1], int(n), int(amount), int(alerted), int(fraud), int(fraud_amount),
+        key[0], key[1], int(n), int(amount), int(alerted), int(fraud), int(fraud_amount),
         10_000 * fraud / n, 10_000 * fraud_amount / amount, matured / n,
     )  # fmt: skip
 
@@ -394,3 +394,9 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
         faults=faults,
         stores=SimpleNamespace(experiments=store, deployments=deployments, endpoints=endpoints),
     )
+
+
+def equip(desk: Any, **over: bool) -> Any:
+    """Give a desk of `fakes.desk` the managers' and administrators' services too; its faults stay the switch."""
+    vars(desk).update(vars(admin_desk(desk.faults, **over)))
+    return desk
