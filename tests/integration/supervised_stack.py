@@ -3,10 +3,12 @@
 Run as a program by test_supervisor.py, so that the supervisor is a process of its own and can be killed.
 """
 
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
 
+from embedded import keeper
 from embedded.__main__ import main
 from embedded.programs import SEEDED, Program, Stack, Stage, Table, stores
 
@@ -42,6 +44,9 @@ def table(stack: Stack) -> Table:
     )
     return Table((*stores(stack), worker), (sys.executable, "-c", SEED, str(Path(place))))
 
+
+if backoff := os.environ.get("FRAUD_DESK_TEST_BACKOFF"):
+    keeper.BACKOFF_SECONDS = (float(backoff),)  # waiting a minute for a process to be given up is no test
 
 if __name__ == "__main__":
     sys.exit(main(table_of=table))
