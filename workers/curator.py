@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -144,6 +145,8 @@ def _wait(stop: threading.Event, reporter: Reporter, state: WorkerState, seconds
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = Settings.from_environment()
+    # Documents by the thousand and no cycles among them: collecting them as usual costs a quarter of the time.
+    gc.set_threshold(100_000, 20, 100)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -42,7 +42,7 @@ _QUERY = f"""
            coalesce(sum(amount_minor) FILTER (label = 'fraud'), 0)::BIGINT AS fraud_amount_minor,
            count(*) FILTER (label = 'genuine') AS genuine,
            count(*) FILTER (label IS NOT NULL OR event_time < $mature_before) AS matured
-    FROM transactions
+    FROM happened
     GROUP BY ALL ORDER BY ALL
 """
 
@@ -60,6 +60,6 @@ def hourly_rates(transactions: pa.Table, now: datetime) -> pa.Table:
     naive = transactions.set_column(at, "event_time", transactions["event_time"].cast(pa.timestamp("us")))
     mature_before = (now.astimezone(UTC) - timedelta(days=MATURITY_DAYS)).replace(tzinfo=None)
     with duckdb.connect(config={"threads": 2}) as connection:
-        connection.register("transactions", naive)
-        result = connection.execute(_QUERY, {"mature_before": mature_before}).to_arrow_table()
+        connection.register("happened", naive)
+        result = connection.sql(_QUERY, params={"mature_before": mature_before}).to_arrow_table()
     return result.select(names).cast(RATES_HOURLY)

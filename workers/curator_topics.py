@@ -6,7 +6,7 @@ import gzip
 import logging
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,8 +16,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.adapters.iceberg import IcebergLake
-from services.adapters.iceberg_catalog import partition_start
+from services.adapters.iceberg import IcebergLake, Partition
+from services.adapters.iceberg_catalog import midnight, partition_end, partition_start
 from services.adapters.s3 import ObjectInfo, ObjectStore
 from services.errors import NotFound
 from services.lake_schema import (
@@ -25,7 +25,6 @@ from services.lake_schema import (
     QUARANTINE_ROOT,
     RATES_TABLE,
     RAW_ROOT,
-    TIME,
     TRANSACTIONS_TABLE,
     LakeTable,
 )
@@ -35,9 +34,10 @@ from workers.curator_rows import Parsed, Refusal, changes_schema, parse
 
 log = logging.getLogger(__name__)
 
-# Lines folded in one commit; at about 400 bytes a row this bounds memory to some 200 MB whatever the backlog.
-CHUNK_EVENTS = 60_000
-# Partitions read and written in one commit; a day of a busy desk is large.
+# Lines folded in one commit; at about 400 bytes a row this bounds memory whatever the backlog.
+CHUNK_EVENTS = 80_000
+# Rows of the lake held at once while a commit is prepared.
+GROUP_ROWS = 100_000
 _START_OFFSET = re.compile(r"\+\d+\+(\d{10,})\.json\.gz$")
 _READ_AHEAD = 4
 
@@ -99,6 +99,7 @@ class TopicFolder:
         if not lines:
             return None
         changes = latest(pa.concat_tables([changes_schema(self.table).empty_table(), *parsed]), str(self.table.key))
+        parsed.clear()
         newest = pc.max(changes["cluster_time"]).as_py() if changes.num_rows else None
         if newest is not None:
             place["cluster_time"] = newest.isoformat()
@@ -155,15 +156,29 @@ class TopicFolder:
         return None if lines is None else parse(lines, self.table)
 
     def _commit(self, changes: pa.Table, position: Mapping[str, Any], snapshot_id: int | None) -> None:
-        touched = self._touched(changes, snapshot_id)
-        stored = self._lake.partitions(self.table.name, snapshot_id=snapshot_id, starts=sorted(touched))
-        names = self.table.schema.names
-        existing = self._lake.read_partitions(self.table.name, list(stored.values()), names)
-        combine = append_new if self.table is LABELS_TABLE else merge
-        rows = combine(existing, changes, self.table)
+        starts = sorted(self._touched(changes, snapshot_id))
+        stored = self._lake.partitions(self.table.name, snapshot_id=snapshot_id, starts=starts)
         self._lake.replace(
-            self.table.name, list(stored.values()), rows, position, expected_snapshot=snapshot_id
+            self.table.name, self._pieces(changes, starts, stored), position, expected_snapshot=snapshot_id
         )
+
+    def _pieces(
+        self, changes: pa.Table, starts: Sequence[date], stored: Mapping[date, Partition]
+    ) -> Iterator[tuple[list[Partition], pa.Table]]:
+        """What each group of neighbouring partitions becomes; every change belongs to exactly one group."""
+        combine = append_new if self.table is LABELS_TABLE else merge
+        removed = changes.filter(changes["removed"])
+        placed = changes.filter(pc.invert(changes["removed"]))
+        time = placed[self.table.time_column]
+        for group in in_groups(starts, stored):
+            inside = pc.and_(
+                pc.greater_equal(time, midnight(group[0])),
+                pc.less(time, midnight(partition_end(self.table, group[-1]))),
+            )
+            former = [stored[start] for start in group if start in stored]
+            existing = self._lake.read_partitions(self.table.name, former, self.table.schema.names)
+            here = pa.concat_tables([placed.filter(inside), removed])
+            yield former, combine(existing, here, self.table)
 
     def _touched(self, changes: pa.Table, snapshot_id: int | None) -> set[date]:
         """Partitions that the changes can alter: those they fall into, and those where a removed row lies."""
@@ -219,15 +234,35 @@ def roll_up(lake: IcebergLake, now: datetime) -> int:
     stored = lake.partitions(
         RATES_TABLE.name, snapshot_id=snapshot_id, starts=sorted(days) if complete else None
     )
-    rows = lake.read_partitions(TRANSACTIONS_TABLE.name, [current[day] for day in days if day in current], INPUT)
-    lake.replace(
-        RATES_TABLE.name,
-        list(stored.values()),
-        hourly_rates(rows, now),
-        {"transactions_snapshot": state.snapshot_id},
-        expected_snapshot=snapshot_id,
-    )
+
+    def pieces() -> Iterator[tuple[list[Partition], pa.Table]]:
+        if not complete and stored:
+            yield list(stored.values()), RATES_TABLE.schema.empty_table()
+        for group in in_groups(sorted(days), current):
+            rows = lake.read_partitions(
+                TRANSACTIONS_TABLE.name, [current[day] for day in group if day in current], INPUT
+            )
+            replaced = [stored[day] for day in group if complete and day in stored]
+            yield replaced, hourly_rates(rows, now)
+
+    position = {"transactions_snapshot": state.snapshot_id}
+    lake.replace(RATES_TABLE.name, pieces(), position, expected_snapshot=snapshot_id)
     return len(days)
+
+
+def in_groups(starts: Sequence[date], stored: Mapping[date, Partition]) -> Iterator[list[date]]:
+    """Neighbouring partitions whose stored rows fit in memory together; a larger one is a group of its own."""
+    group: list[date] = []
+    rows = 0
+    for start in starts:
+        more = stored[start].rows if start in stored else 0
+        if group and rows + more > GROUP_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(start)
+        rows += more
+    if group:
+        yield group
 
 
 def _start_offset(key: str) -> int:
@@ -245,6 +280,3 @@ def _unpack(body: bytes) -> bytes:
     except zlib.error:
         text = b""
     return text[: text.rfind(b"\n") + 1] + b"damaged object"
-
-
-__all__ = ["TIME", "Folded", "TopicFolder", "roll_up"]

@@ -67,8 +67,8 @@ def encode(
         # A null is the only trace a non-finite number leaves; most documents have none.
         if b"null" in line and document is not None:
             line = orjson.dumps(_mark_non_finite(record), _plain, _OPTIONS)
-    except (orjson.JSONEncodeError, RecursionError) as error:  # nested deeper than JSON readers accept
-        marked = {"$unreadable": type(error).__name__}
+    except (orjson.JSONEncodeError, RecursionError):  # nested deeper than JSON readers accept
+        marked = {"$unreadable": True}
         line = orjson.dumps(record | {"documentKey": {"_id": str(document_id)}, "fullDocument": marked}, _plain, _OPTIONS)
     return line
 

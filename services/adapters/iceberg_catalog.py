@@ -89,7 +89,8 @@ def partition_of_value(kind: LakeTable, value: Any) -> date:
     return date(1970 + int(value) // 12, int(value) % 12 + 1, 1)
 
 
-def _partition_end(kind: LakeTable, start: date) -> date:
+def partition_end(kind: LakeTable, start: date) -> date:
+    """The first day after the partition."""
     if kind.partition_by is PartitionBy.DAY:
         return start + timedelta(days=1)
     return (start.replace(day=28) + timedelta(days=4)).replace(day=1)
@@ -112,14 +113,15 @@ def of_partitions(kind: LakeTable, starts: Sequence[date] | None) -> BooleanExpr
     runs: list[tuple[date, date]] = []
     for start in sorted(set(starts)):
         if runs and runs[-1][1] == start:
-            runs[-1] = (runs[-1][0], _partition_end(kind, start))
+            runs[-1] = (runs[-1][0], partition_end(kind, start))
         else:
-            runs.append((start, _partition_end(kind, start)))
+            runs.append((start, partition_end(kind, start)))
     if len(runs) > _MAX_RANGES:
         runs = [(runs[0][0], runs[-1][1])]
-    terms = [between(kind.time_column, _midnight(first), _midnight(end)) for first, end in runs]
+    terms = [between(kind.time_column, midnight(first), midnight(end)) for first, end in runs]
     return Or(*terms) if len(terms) > 1 else terms[0] if terms else AlwaysTrue()
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """The first moment of a UTC day."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
