@@ -64,7 +64,7 @@ def _draw(actor: Actor, head: DeltaGenerator) -> None:
         if read.problem is None:
             _summary(counts.value)
         else:  # in the place of the figures, so that the rows below do not move
-            page.stale(read, kept=KEPT)
+            page.stale(read, kept=KEPT, in_line=True)
     shown = queue_state.standing((filters, sort, cursor), read.value)
     with tools:
         _tools(filters, sort, newer=_newer(filters) if read.problem is None else 0)
@@ -116,14 +116,16 @@ def _facets() -> Facets:
 
 
 def _summary(counts: QueueCounts) -> None:
+    """The desk in one line: what waits, what is at stake, what is late."""
     figures = (
-        ("Open alerts", fmt.count(counts.open_alerts), "Alerts of the whole desk that wait for a verdict."),
-        ("Value at risk", fmt.money_short(counts.value_at_risk_minor), "Sum of the open alerts' amounts."),
-        ("Overdue", fmt.count(counts.overdue), "Open alerts past the time promised for their verdict."),
-        ("Not scored", fmt.count(counts.unscored), "Payments that have waited for a score for more than 10 seconds."),
+        (fmt.count(counts.open_alerts), "open alerts", "Alerts of the whole desk that wait for a verdict."),
+        (fmt.money_short(counts.value_at_risk_minor), "at risk", "Sum of the open alerts' amounts."),
+        (fmt.count(counts.overdue), "overdue", "Open alerts past the time promised for their verdict."),
+        (fmt.count(counts.unscored), "not scored", "Payments that have waited for a score for more than 10 seconds."),
     )
-    for column, (name, value, meaning) in zip(st.columns(4), figures, strict=True):
-        column.metric(name, value, help=meaning)
+    with st.container(horizontal=True, gap="medium"):
+        for value, name, meaning in figures:
+            st.markdown(f"**{fmt.literal(value)}** :gray[{name}]", help=meaning, width="content")
 
 
 def _tools(filters: QueueFilter, sort: Sort, *, newer: int) -> None:
@@ -151,7 +153,7 @@ def _grid(view: QueueView, shown: Standing) -> None:
         hide_index=True,
         column_order=order,
         column_config=config,
-        height=alert_panel.HEIGHT - 44,
+        height=alert_panel.HEIGHT - 56,
         row_height=32,
         alt=f"{queue_filters.VIEWS[view]}, one transaction a row",
     )

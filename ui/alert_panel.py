@@ -15,7 +15,7 @@ from ui import format as fmt
 from ui import navigation, queue_state, score_parts, verdict, wiring
 
 HEIGHT = 474
-_KNOWN_HEIGHT = 240
+_KNOWN_HEIGHT = 228
 _KNOWN_HEIGHT_FOR_READERS = 330
 
 
@@ -57,9 +57,9 @@ def _nothing_selected(waiting: int) -> None:
 def _top(transaction: Transaction) -> None:
     """What it is about, the state it is in, and the neighbours."""
     amount = fmt.money(transaction.amount_minor, transaction.currency, transaction.exponent)
-    name = fmt.short_id(str(transaction.merchant.get("name") or ""), keep=26)
+    name = fmt.short_id(str(transaction.merchant.get("name") or ""), keep=20)
     with st.container(gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
             st.markdown(f"**{fmt.literal(amount)}** at {fmt.literal(name)}", width="stretch")
             st.page_link(
                 navigation.file_of("transaction"),
@@ -68,7 +68,7 @@ def _top(transaction: Transaction) -> None:
                 query_params={"id": transaction.transaction_id},
                 help="Everything known about this transaction",
             )
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
             with st.container(width="stretch"):
                 _standing(transaction)
             _step("Prev", -1, "keyboard_arrow_up", "K")

@@ -1,7 +1,7 @@
 """What every chart of the desk has in common: colours with one meaning each, one template, the labelled empty figure.
 
-Colours are Okabe-Ito, told apart by the colour-blind; the dark set is the same hues lightened to 4.5:1 on the dark
-background. Never colour alone: put a word or a sign beside it.
+Colours are those of .streamlit/config.toml: Okabe-Ito, told apart by the colour-blind; the dark set is the same hues
+lightened to 4.5:1 on the dark background. Never colour alone: put a word or a sign beside it.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Palette:
 
 
 LIGHT = Palette(
-    fraud="#D55E00", review="#E69F00", genuine="#009E73", accent="#0072B2", neutral="#56B4E9", unknown="#8A929C",
-    text="#1B2430", muted="#5B6673", grid="#E6E9ED", background="#FFFFFF",
+    fraud="#D55E00", review="#E69F00", genuine="#009E73", accent="#0072B2", neutral="#56B4E9", unknown="#8893A1",
+    text="#1B2430", muted="#56616F", grid="#E3E7EC", background="#FFFFFF",
 )  # fmt: skip
 DARK = Palette(
-    fraud="#F07A2B", review="#F0B13C", genuine="#2FBF93", accent="#4BA3DB", neutral="#8CCBF0", unknown="#98A2AE",
-    text="#E6EAF0", muted="#9BA6B3", grid="#2A323D", background="#10151C",
+    fraud="#FF8A4C", review="#F2B33D", genuine="#2DBE95", accent="#56B4E9", neutral="#A9D8F5", unknown="#8893A1",
+    text="#E6EAF0", muted="#A1ABB8", grid="#232A34", background="#0E1217",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from services.errors import ServiceError
 from services.settings import Settings
-from ui import errors, gate, navigation, page, session
+from ui import errors, gate, navigation, page, session, startup
 
 
 def _named(show: partial[None], name: str) -> partial[None]:
@@ -25,8 +25,6 @@ def main() -> None:
     except ServiceError as error:
         navigation.only(_named(partial(gate.not_configured, error), "not_configured")).run()
         return
-    if settings.setup_progress is not None:
-        from ui import startup
     if settings.setup_progress is not None and not startup.is_ready(settings.setup_progress):
         navigation.only(_named(partial(startup.render, settings.setup_progress), "starting")).run()
         return

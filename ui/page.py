@@ -136,10 +136,15 @@ def broken(error: ServiceError, *, retry: bool = False) -> None:
     state("This cannot be shown right now", f"{error.message} This page tries again by itself.", icon="cloud_off")
 
 
-def stale(read: wiring.Read[Any], *, kept: str = "") -> None:
-    """The sentence above stale content; nothing while the data is fresh."""
-    if read.problem is not None:
-        st.warning(fmt.literal(read.age_sentence(datetime.now(UTC), kept=kept)), icon=":material/cloud_off:")
+def stale(read: wiring.Read[Any], *, kept: str = "", in_line: bool = False) -> None:
+    """The sentence above stale content; nothing while the data is fresh. `in_line` takes one line, not a box."""
+    if read.problem is None:
+        return
+    sentence = fmt.literal(read.age_sentence(datetime.now(UTC), kept=kept))
+    if in_line:
+        st.markdown(f":orange[:material/cloud_off: {sentence}]")
+    else:
+        st.warning(sentence, icon=":material/cloud_off:")
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
     PREVIEW_ROLE=analyst streamlit run tests/pages/preview.py --server.port 8599
 
-PREVIEW_ROLE may also be anonymous. A new risky transaction arrives every few seconds. This lives under tests/ because nothing in the product can be
-switched to anything but its real services.
+PREVIEW_ROLE may also be anonymous. A new risky transaction arrives every few seconds. This lives under tests/ because
+nothing in the product can be switched to anything but its real services.
 """
 
 from __future__ import annotations
@@ -26,14 +26,10 @@ import streamlit as st  # noqa: E402
 
 from services.access import Actor, Role  # noqa: E402
 from tests.pages import fakes  # noqa: E402
-from ui import navigation, session, wiring  # noqa: E402
+from ui import session, wiring  # noqa: E402
 
 role = os.environ.get("PREVIEW_ROLE", "analyst")
 services = fakes.desk()
-navigation.GROUPS = {
-    name: tuple(s for s in screens if (ROOT / "pages" / f"{s.path}.py").exists())
-    for name, screens in navigation.GROUPS.items()
-}
 
 
 def _keep_arriving() -> None:

@@ -30,7 +30,9 @@ def test_open_alerts_are_shown_riskiest_first_to_every_role(open_page: Open, des
     scores = list(rows(at)["score"])
     assert len(scores) == 50
     assert scores == sorted(scores, reverse=True)
-    assert [m.label for m in at.metric] == ["Open alerts", "Value at risk", "Overdue", "Not scored"]
+    said = text_of(at)
+    for name in ("open alerts", "at risk", "overdue", "not scored"):
+        assert name in said
 
 
 def test_an_empty_desk_says_so_and_what_to_expect(open_page: Open, desk: Any) -> None:
@@ -165,7 +167,7 @@ def test_hostile_names_stay_text(open_page: Open, desk: Any) -> None:
     at = open_page("analyst", "queue")
     names = list(rows(at)["merchant"])
     select(at, next(i for i, name in enumerate(names) if name.startswith("<img")))
-    shown = [m.value for m in at.markdown if "onerror" in m.value]
+    shown = [m.value for m in at.markdown if "img src" in m.value]
     assert shown
     assert all("\\<img" in value for value in shown)
     assert not any(m.allow_html for m in at.markdown)
