@@ -52,7 +52,6 @@ class ModelVersion:
     approval_status: str
     artifact_uri: str
     image: str = ""
-    source_uri: str = ""
     features_version: str = ""
 
 
@@ -147,7 +146,6 @@ def model_version(package: Package) -> ModelVersion:
         approval_status=package.approval_status,
         artifact_uri=package.artifact_uri,
         image=package.image,
-        source_uri=held.get("source_uri", ""),
         features_version=held.get("features_version", ""),
     )
 

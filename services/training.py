@@ -79,7 +79,8 @@ class Experiment:
     """One training, from request to registered candidate.
 
     rows and positives count the training set (None until it is built); metrics are of the validation window. `note`
-    says what it is waiting for right now, `failure` why it ended. `revision` is compare-and-set: every change adds 1.
+    says what it is waiting for right now, `failure` why it ended. The snapshots are of the lake's transactions and
+    labels. `revision` is compare-and-set: every change adds 1.
     """
 
     experiment_id: str
@@ -104,6 +105,7 @@ class Experiment:
     failure: str | None = None
     note: str | None = None
     snapshot_id: int | None = None
+    labels_snapshot_id: int | None = None
     stop_requested_by: str | None = None
     requested_by_subject: str = ""
     revision: int = 1

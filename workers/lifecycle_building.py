@@ -22,6 +22,7 @@ from services.training import Experiment
 from workers.lifecycle_ports import Built
 
 ATTEMPTS = 3
+BUILD = (sys.executable, "-m", "workers.lifecycle_build")
 # Exit codes of `python -m workers.lifecycle_build`; its last line of output is the sentence for 2 and 3.
 REFUSED, UNAVAILABLE = 2, 3
 PROJECT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,7 @@ class Builders:
         *,
         objects: Objects,
         bucket: str,
-        command: tuple[str, ...] = (sys.executable, "-m", "workers.lifecycle_build"),
+        command: tuple[str, ...] = BUILD,
         code: Path = PROJECT / "model",
     ) -> None:
         self._objects, self._bucket, self._command, self._code = objects, bucket, command, code

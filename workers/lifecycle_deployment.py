@@ -78,9 +78,12 @@ class DeploymentSteps:
 
     def _ensure_model(self, model: ModelVersion) -> str:
         name = f"fraud-desk-{model.model_version}"
-        environment = {"FRAUD_DESK_MODEL_VERSION": model.model_version, "SAGEMAKER_PROGRAM": "inference.py"}
-        if model.source_uri:
-            environment["SAGEMAKER_SUBMIT_DIRECTORY"] = model.source_uri
+        environment = {
+            "FRAUD_DESK_MODEL_VERSION": model.model_version,
+            "SAGEMAKER_PROGRAM": "inference.py",
+            # The artifact carries its serving code, as it was when it was trained.
+            "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+        }
         try:
             self._control.create_model(
                 name,

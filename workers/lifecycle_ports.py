@@ -33,13 +33,25 @@ class Built:
     positives: int
 
 
+@dataclass(frozen=True, slots=True)
+class LakeSnapshots:
+    """Ids of one snapshot of each table a training set is made of."""
+
+    transactions: int
+    labels: int
+
+
 class Lake(Protocol):
     def behind(self, at: datetime) -> str | None:
         """What the lake does not hold yet of everything saved up to `at`, as a sentence; None when it is current."""
         ...
 
-    def pin(self, experiment_id: str) -> int:
-        """Keep the current snapshot for this experiment and return its id; again: the same."""
+    def snapshots(self) -> LakeSnapshots:
+        """What the lake holds now. NotFound while it holds nothing."""
+        ...
+
+    def pin(self, experiment_id: str, snapshots: LakeSnapshots) -> None:
+        """Keep them for good; again: no change. NotFound when they are not kept any more."""
         ...
 
 

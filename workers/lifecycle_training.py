@@ -18,7 +18,7 @@ from services.models import Package, model_version, properties
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry
 from services.training_jobs import TrainingJob, TrainingJobSpec
-from workers.lifecycle_ports import Artifacts, Builder, Compute, Jobs, Lake
+from workers.lifecycle_ports import Artifacts, Builder, Compute, Jobs, Lake, LakeSnapshots
 
 ACTOR = system("lifecycle")
 LAKE_PATIENCE = timedelta(minutes=10)
@@ -83,15 +83,29 @@ class ExperimentSteps:
         ]
         if missing:
             return self.fail(experiment, f"Set {' and '.join(missing)} to train models.")
+        if experiment.snapshot_id is not None and experiment.labels_snapshot_id is not None:
+            return self._pin(experiment, LakeSnapshots(experiment.snapshot_id, experiment.labels_snapshot_id))
         behind = self._lake.behind(experiment.requested_at)
         if behind is not None:
             if self._clock() - experiment.requested_at > LAKE_PATIENCE:
                 minutes = int(LAKE_PATIENCE.total_seconds() // 60)
                 return self.fail(experiment, f"{behind} Gave up after {minutes} minutes; see Loop health.")
             return self.wait(experiment, behind)
-        snapshot_id = self._lake.pin(experiment.experiment_id)
-        ready = replace(experiment, snapshot_id=snapshot_id)
-        return self._move(ready, S.PREPARING, f"Building the training set from snapshot {snapshot_id}")
+        return self._choose_snapshots(experiment)
+
+    def _choose_snapshots(self, experiment: Experiment) -> Experiment:
+        """Remembered before they are pinned, so that after a crash the same ones are pinned again."""
+        now = self._lake.snapshots()
+        return self._store.save(
+            replace(experiment, snapshot_id=now.transactions, labels_snapshot_id=now.labels, note=None)
+        )
+
+    def _pin(self, experiment: Experiment, chosen: LakeSnapshots) -> Experiment:
+        try:
+            self._lake.pin(experiment.experiment_id, chosen)
+        except NotFound:  # this worker was away for longer than the lake keeps what nobody pinned
+            return self._choose_snapshots(experiment)
+        return self._move(experiment, S.PREPARING, f"Building the training set from snapshot {chosen.transactions}")
 
     def _preparing(self, experiment: Experiment) -> Experiment:
         built = self._builder.poll(experiment)

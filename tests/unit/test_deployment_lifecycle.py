@@ -14,7 +14,7 @@ from workers.lifecycle_ports import Serving
 NAME = "fraud-desk"
 SERVING = Serving(NAME, "arn:aws:iam::123456789012:role/sm", "image:1", "ml.m5.large")
 D = DeploymentState
-PROPERTIES = {"review_threshold": "0.4", "decline_threshold": "0.8", "source_uri": "s3://b/code.tar.gz"}
+PROPERTIES = {"review_threshold": "0.4", "decline_threshold": "0.8"}
 
 
 class World:
@@ -68,7 +68,7 @@ def test_the_first_deployment_creates_the_endpoint() -> None:
     assert world.sagemaker.models["fraud-desk-v1"]["environment"] == {
         "FRAUD_DESK_MODEL_VERSION": "v1",
         "SAGEMAKER_PROGRAM": "inference.py",
-        "SAGEMAKER_SUBMIT_DIRECTORY": "s3://b/code.tar.gz",
+        "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
     }
     assert world.sagemaker.groups["group"][0].approval_status == "Approved"
     assert [(a.action, a.outcome) for a in world.store.audit] == [("deployment.deploy", "in_service")]

@@ -39,7 +39,6 @@ def test_what_is_written_on_a_package_is_read_back_exactly() -> None:
     assert (model.model_version, model.experiment_id, model.features_version) == ("v3", FACTS["experiment_id"], "1")
     assert (model.review_threshold, model.decline_threshold) == (0.1 + 0.2, 0.9)
     assert model.metrics == {"auc": 0.98765432109, "alert_rate": 1e-7}
-    assert model.source_uri == FACTS["source_uri"]
 
 
 def test_properties_stay_within_the_registrys_limits() -> None:

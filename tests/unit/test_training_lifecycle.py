@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from services.errors import InvalidData, Unavailable
+from services.errors import InvalidData, NotFound, Unavailable
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState
 from tests.unit.lifecycle_fakes import NOW, Clock, FakeSageMaker, MemoryExperiments
-from workers.lifecycle_ports import Built, Compute
+from workers.lifecycle_ports import Built, Compute, LakeSnapshots
 from workers.lifecycle_training import LAKE_PATIENCE, ExperimentSteps
 
 ID = "exp-20261122-1415-ab12"
@@ -28,14 +28,20 @@ S = ExperimentState
 class Lake:
     def __init__(self) -> None:
         self.behind_says: str | None = None
-        self.pins: list[str] = []
+        self.newest = LakeSnapshots(77, 78)
+        self.pins: list[LakeSnapshots] = []
+        self.expired: set[LakeSnapshots] = set()
 
     def behind(self, at: datetime) -> str | None:
         return self.behind_says
 
-    def pin(self, experiment_id: str) -> int:
-        self.pins.append(experiment_id)
-        return 77
+    def snapshots(self) -> LakeSnapshots:
+        return self.newest
+
+    def pin(self, experiment_id: str, snapshots: LakeSnapshots) -> None:
+        if snapshots in self.expired:
+            raise NotFound("not kept any more")
+        self.pins.append(snapshots)
 
 
 class Builder:
@@ -145,6 +151,24 @@ def test_it_waits_for_the_lake_and_gives_up_with_a_sentence() -> None:
     assert world.step().state is S.FAILED
     assert "Gave up after 10 minutes" in (world.now.failure or "")
     assert world.lake.pins == []
+
+
+def test_the_snapshots_are_remembered_before_they_are_pinned() -> None:
+    world = World()
+    world.step()
+    assert (world.now.snapshot_id, world.now.labels_snapshot_id, world.lake.pins) == (77, 78, [])
+    world.lake.newest = LakeSnapshots(80, 81)
+    assert world.step().state is S.PREPARING
+    assert world.lake.pins == [LakeSnapshots(77, 78)]
+
+
+def test_snapshots_that_expired_before_they_were_pinned_are_chosen_again() -> None:
+    world = World()
+    world.step()
+    world.lake.expired.add(LakeSnapshots(77, 78))
+    world.lake.newest = LakeSnapshots(80, 81)
+    assert world.until(S.PREPARING).snapshot_id == 80
+    assert world.lake.pins == [LakeSnapshots(80, 81)]
 
 
 @pytest.mark.parametrize("built", [Built(1000, 0), Built(30, 30), Built(0, 0)])

@@ -37,6 +37,7 @@ _AS_THEY_ARE = (
     "failure",
     "note",
     "snapshot_id",
+    "labels_snapshot_id",
     "stop_requested_by",
     "revision",
 )

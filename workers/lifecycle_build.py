@@ -1,0 +1,79 @@
+"""Build the training set of one experiment: `python -m workers.lifecycle_build <experiment id>`.
+
+Started by the lifecycle worker, whose end of the input pipe closes with it. Exit code 0: the manifest is in S3.
+2: no training set can be made of this window; 3: something did not answer. The last line printed says why.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from services.adapters.iceberg import IcebergLake
+from services.adapters.mongo.client import connect
+from services.adapters.mongo.experiments import MongoExperiments
+from services.adapters.s3 import ObjectStore
+from services.errors import ServiceError, Unavailable
+from services.features import LAKE_COLUMNS
+from services.lake import Lake
+from services.settings import Settings
+from services.training import Experiment
+from services.training_set import build, write
+from workers.lifecycle_building import REFUSED, UNAVAILABLE
+
+log = logging.getLogger(__name__)
+
+
+def build_for(experiment: Experiment, lake: Lake, objects: ObjectStore) -> None:
+    """Replay the pinned snapshots and write the set.
+
+    History is read from its beginning: features such as how long a customer is known would otherwise be learned
+    shorter than scoring sees them.
+    """
+    transactions = lake.read_transactions(experiment.snapshot_id, end=experiment.window_end, columns=LAKE_COLUMNS)
+    labels = lake.read_labels(experiment.labels_snapshot_id)
+    log.info("lifecycle.replay transactions=%d labels=%d", transactions.num_rows, labels.num_rows)
+    start, end, cutoff = experiment.window_start, experiment.window_end, experiment.label_cutoff
+    data = build(transactions, labels, window_start=start, window_end=end, label_cutoff=cutoff)
+    assert experiment.snapshot_id is not None, "snapshots are chosen before anything is built"
+    write(
+        data,
+        objects.put,
+        experiment_id=experiment.experiment_id,
+        snapshot_id=experiment.snapshot_id,
+        window_start=start,
+        window_end=end,
+        label_cutoff=cutoff,
+    )
+
+
+def main(experiment_id: str) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        settings = Settings.from_environment()
+        experiment = MongoExperiments(connect(settings, app="fraud-desk-build")).get(experiment_id)
+        objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
+        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects)
+    except Unavailable as error:
+        return _say(error.message, UNAVAILABLE)
+    except ServiceError as error:
+        return _say(error.message, REFUSED)
+    return 0
+
+
+def _say(sentence: str, code: int) -> int:
+    sys.stdout.write(sentence.replace("\n", " ") + "\n")
+    return code
+
+
+def _end_with_parent() -> None:
+    """Block until the parent's end of our input closes, then end at once: its successor starts its own builder."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
