@@ -127,7 +127,6 @@ class Store:
         "endpoints",
         "model_package_groups",
         "model_packages",
-        "tags",
         "functions",
     )
 

@@ -9,7 +9,6 @@ from embedded.aws.errors import validation
 from embedded.aws.paging import select
 from embedded.aws.registry import operation
 from embedded.aws.sagemaker.models import existing_model
-from embedded.aws.sagemaker.tags import drop_tags, keep_tags
 from embedded.aws.store import AlreadyExists, Record, now
 
 Params = dict[str, Any]
@@ -45,10 +44,9 @@ async def create_endpoint_config(cloud: Cloud, params: Params) -> Params:
             raise validation("Provide an InstanceType or a ServerlessConfig for each production variant.")
         variants.append({"InitialVariantWeight": 1.0, **variant})
     arn = cloud.config.sagemaker_arn("endpoint-config", name)
-    settings = {key: value for key, value in params.items() if key != "Tags"}
     record = {
         "EnableNetworkIsolation": False,
-        **settings,
+        **params,
         "ProductionVariants": variants,
         "EndpointConfigArn": arn,
         "CreationTime": now(),
@@ -57,7 +55,6 @@ async def create_endpoint_config(cloud: Cloud, params: Params) -> Params:
         await cloud.store["endpoint_configs"].create(name, record)
     except AlreadyExists:
         raise validation(f'Cannot create already existing endpoint configuration "{arn}".') from None
-    await keep_tags(cloud, arn, params)
     return {"EndpointConfigArn": arn}
 
 
@@ -88,5 +85,4 @@ async def delete_endpoint_config(cloud: Cloud, params: Params) -> Params:
             arn = record["EndpointConfigArn"]
             raise validation(f'Cannot delete the endpoint configuration "{arn}" in use by {endpoint["EndpointName"]}.')
     await cloud.store["endpoint_configs"].delete(name)
-    await drop_tags(cloud, record["EndpointConfigArn"])
     return {}

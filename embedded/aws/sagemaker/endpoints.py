@@ -14,7 +14,6 @@ from embedded.aws.paging import select
 from embedded.aws.registry import operation
 from embedded.aws.sagemaker.endpoint_configs import existing_config
 from embedded.aws.sagemaker.models import existing_model
-from embedded.aws.sagemaker.tags import drop_tags, keep_tags
 from embedded.aws.store import AlreadyExists, Record, now
 
 Params = dict[str, Any]
@@ -113,12 +112,12 @@ async def create_endpoint(cloud: Cloud, params: Params) -> Params:
         "CreationTime": at,
         "LastModifiedTime": at,
         "pending": _deployment(cloud, params),
+        **({"Tags": params["Tags"]} if "Tags" in params else {}),
     }
     try:
         await cloud.store["endpoints"].create(name, record)
     except AlreadyExists:
         raise validation(f'Cannot create already existing endpoint "{arn}".') from None
-    await keep_tags(cloud, arn, params)
     cloud.fleets.begin(name)
     return {"EndpointArn": arn}
 
@@ -176,8 +175,10 @@ async def update_endpoint(cloud: Cloud, params: Params) -> Params:
 
 @operation("sagemaker", "DeleteEndpoint")
 async def delete_endpoint(cloud: Cloud, params: Params) -> Params:
+    """Requests in flight end first. Deleting what is being deleted is no error and changes nothing."""
     name = params["EndpointName"]
-    record = _existing(cloud, name)
+    if _existing(cloud, name)["EndpointStatus"] == "Deleting":
+        return {}
 
     def deleting(current: Record) -> Record:
         if current["EndpointStatus"] in ("Updating", "RollingBack"):
@@ -185,6 +186,5 @@ async def delete_endpoint(cloud: Cloud, params: Params) -> Params:
         return {"EndpointStatus": "Deleting", "LastModifiedTime": now()}
 
     await cloud.store["endpoints"].update(name, deleting)
-    await drop_tags(cloud, record["EndpointArn"])
     await cloud.fleets.delete_now(name)
     return {}

@@ -103,8 +103,11 @@ class JobRunner:
         stop = self._stops[name]
         folder = self._config.state / "jobs" / name
         try:
-            async with self._slots:
+            await self._slot(stop)
+            try:
                 await self._attempt(name, folder, stop)
+            finally:
+                self._slots.release()
         except _Stopped:
             await self._enter(name, "Stopped")
         except JobFailed as exc:
@@ -119,6 +122,21 @@ class JobRunner:
             self._tasks.pop(name, None)
             self._stops.pop(name, None)
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _slot(self, stop: asyncio.Event) -> None:
+        """Wait for a turn. Raises _Stopped, without one, when the job is stopped while it waits."""
+        turn = asyncio.create_task(self._slots.acquire())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({turn, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            turn.cancel()
+            raise
+        finally:
+            stopping.cancel()
+        if not turn.done():
+            turn.cancel()
+            raise _Stopped
 
     async def _attempt(self, name: str, folder: Path, stop: asyncio.Event) -> None:
         base = folder / "ml"
@@ -235,7 +253,8 @@ class JobRunner:
         finally:
             stopping.cancel()
             waiting.cancel()
-            child.signal(signal.SIGKILL) if child.running else None
+            if child.running:
+                child.signal(signal.SIGKILL)
             stream.close()
         code = child.returncode
         if code != 0:

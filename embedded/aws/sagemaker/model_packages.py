@@ -9,7 +9,6 @@ from embedded.aws.cloud import Cloud
 from embedded.aws.errors import validation
 from embedded.aws.paging import select
 from embedded.aws.registry import operation
-from embedded.aws.sagemaker.tags import keep_tags
 from embedded.aws.store import AlreadyExists, Record, now
 
 Params = dict[str, Any]
@@ -47,7 +46,7 @@ async def create_model_package_group(cloud: Cloud, params: Params) -> Params:
     name = params["ModelPackageGroupName"]
     arn = cloud.config.sagemaker_arn("model-package-group", name)
     record = {
-        **{key: value for key, value in params.items() if key != "Tags"},
+        **params,
         "ModelPackageGroupArn": arn,
         "CreationTime": now(),
         "CreatedBy": {},
@@ -57,7 +56,6 @@ async def create_model_package_group(cloud: Cloud, params: Params) -> Params:
         await cloud.store["model_package_groups"].create(name, record)
     except AlreadyExists:
         raise validation(f"Model Package Group already exists: {arn}") from None
-    await keep_tags(cloud, arn, params)
     return {"ModelPackageGroupArn": arn}
 
 
@@ -95,7 +93,7 @@ async def create_model_package(cloud: Cloud, params: Params) -> Params:
                     return {"ModelPackageArn": known["ModelPackageArn"]}
         at = now()
         record: Record = {
-            **{key: value for key, value in params.items() if key != "Tags"},
+            **params,
             "CreationTime": at,
             "LastModifiedTime": at,
             "CreatedBy": {},
@@ -117,7 +115,6 @@ async def create_model_package(cloud: Cloud, params: Params) -> Params:
             await table.create(arn, record)
         except AlreadyExists:
             raise validation(f"Model Package already exists: {arn}") from None
-    await keep_tags(cloud, arn, params)
     return {"ModelPackageArn": arn}
 
 

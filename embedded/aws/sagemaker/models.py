@@ -8,7 +8,6 @@ from embedded.aws.cloud import Cloud
 from embedded.aws.errors import validation
 from embedded.aws.paging import select
 from embedded.aws.registry import operation
-from embedded.aws.sagemaker.tags import drop_tags, keep_tags
 from embedded.aws.store import AlreadyExists, Record, now
 
 Params = dict[str, Any]
@@ -33,13 +32,11 @@ async def create_model(cloud: Cloud, params: Params) -> Params:
     if "Image" not in container and "ModelPackageName" not in container:
         raise validation("Provide the Image or the ModelPackageName of the primary container.")
     arn = cloud.config.sagemaker_arn("model", name)
-    settings = {key: value for key, value in params.items() if key != "Tags"}
-    record = {"EnableNetworkIsolation": False, **settings, "ModelArn": arn, "CreationTime": now()}
+    record = {"EnableNetworkIsolation": False, **params, "ModelArn": arn, "CreationTime": now()}
     try:
         await cloud.store["models"].create(name, record)
     except AlreadyExists:
         raise validation(f'Cannot create already existing model "{arn}".') from None
-    await keep_tags(cloud, arn, params)
     return {"ModelArn": arn}
 
 
@@ -59,7 +56,6 @@ async def list_models(cloud: Cloud, params: Params) -> Params:
 @operation("sagemaker", "DeleteModel")
 async def delete_model(cloud: Cloud, params: Params) -> Params:
     """Endpoints that serve the model go on: they hold their own copy of its definition."""
-    record = existing_model(cloud, params["ModelName"])
+    existing_model(cloud, params["ModelName"])
     await cloud.store["models"].delete(params["ModelName"])
-    await drop_tags(cloud, record["ModelArn"])
     return {}

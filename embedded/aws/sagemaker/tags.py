@@ -1,4 +1,7 @@
-"""AddTags and ListTags, for every SageMaker resource by its ARN."""
+"""AddTags and ListTags, for every SageMaker resource by its ARN.
+
+Tags are a field of the resource's own record: created, changed and deleted with it in one write.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from embedded.aws.cloud import Cloud
 from embedded.aws.errors import validation
 from embedded.aws.paging import decode_token, encode_token
 from embedded.aws.registry import operation
-from embedded.aws.store import AlreadyExists
+from embedded.aws.store import Record, Table
 
 Params = dict[str, Any]
 _MOST_TAGS = 50
@@ -22,34 +25,12 @@ _ARN_MEMBERS = {
 }
 
 
-async def keep_tags(cloud: Cloud, arn: str, params: Params) -> None:
-    """Store the Tags of a Create request; nothing when there are none."""
-    if params.get("Tags"):
-        await _merge(cloud, arn, params["Tags"])
-
-
-async def drop_tags(cloud: Cloud, arn: str) -> None:
-    await cloud.store["tags"].delete(arn)
-
-
-async def _merge(cloud: Cloud, arn: str, tags: list[dict[str, str]]) -> list[dict[str, str]]:
-    table = cloud.store["tags"]
-    former = table.get(arn)
-    merged = {tag["Key"]: tag["Value"] for tag in (*(former["Tags"] if former else ()), *tags)}
-    if len(merged) > _MOST_TAGS:
-        raise validation(f"The resource {arn} cannot have more than {_MOST_TAGS} tags.")
-    result = [{"Key": key, "Value": value} for key, value in merged.items()]
-    try:
-        await table.create(arn, {"Tags": result})
-    except AlreadyExists:
-        await table.change(arn, Tags=result)
-    return result
-
-
-def _require(cloud: Cloud, arn: str) -> None:
+def _find(cloud: Cloud, arn: str) -> tuple[Table, str]:
+    """The table and key of the resource with this ARN."""
     for name, member in _ARN_MEMBERS.items():
-        if any(record[member] == arn for record in cloud.store[name]):
-            return
+        for key, record in cloud.store[name].items():
+            if record[member] == arn:
+                return cloud.store[name], key
     raise validation(f"Could not find resource {arn}.")
 
 
@@ -57,16 +38,23 @@ def _require(cloud: Cloud, arn: str) -> None:
 async def add_tags(cloud: Cloud, params: Params) -> Params:
     """A tag of the same key is replaced; the answer is all tags of the resource."""
     arn = params["ResourceArn"]
-    _require(cloud, arn)
-    return {"Tags": await _merge(cloud, arn, params["Tags"])}
+    table, key = _find(cloud, arn)
+
+    def merged(record: Record) -> Record:
+        tags = {tag["Key"]: tag["Value"] for tag in (*record.get("Tags", ()), *params["Tags"])}
+        if len(tags) > _MOST_TAGS:
+            raise validation(f"The resource {arn} cannot have more than {_MOST_TAGS} tags.")
+        return {"Tags": [{"Key": name, "Value": value} for name, value in tags.items()]}
+
+    record = await table.update(key, merged)
+    return {"Tags": record["Tags"]}
 
 
 @operation("sagemaker", "ListTags")
 async def list_tags(cloud: Cloud, params: Params) -> Params:
-    arn = params["ResourceArn"]
-    _require(cloud, arn)
-    record = cloud.store["tags"].get(arn)
-    tags = sorted(record["Tags"] if record else (), key=lambda tag: tag["Key"])
+    table, key = _find(cloud, params["ResourceArn"])
+    record = table.get(key) or {}
+    tags = sorted(record.get("Tags", ()), key=lambda tag: str(tag["Key"]))
     if "NextToken" in params:
         try:
             after = str(decode_token(params["NextToken"]))

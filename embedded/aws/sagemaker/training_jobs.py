@@ -10,7 +10,6 @@ from embedded.aws.errors import AwsError, validation
 from embedded.aws.paging import select
 from embedded.aws.registry import operation
 from embedded.aws.sagemaker.job_state import FINAL, enter
-from embedded.aws.sagemaker.tags import keep_tags
 from embedded.aws.store import AlreadyExists, Record, now
 
 Params = dict[str, Any]
@@ -50,13 +49,12 @@ async def create_training_job(cloud: Cloud, params: Params) -> Params:
     name = params["TrainingJobName"]
     arn = cloud.config.sagemaker_arn("training-job", name)
     at = now()
-    settings = {key: value for key, value in params.items() if key != "Tags"}
     artifact = f"{params['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/model.tar.gz"
     record: Record = {
         "EnableNetworkIsolation": False,
         "EnableInterContainerTrafficEncryption": False,
         "EnableManagedSpotTraining": False,
-        **settings,
+        **params,
         "TrainingJobArn": arn,
         "CreationTime": at,
         "ModelArtifacts": {"S3ModelArtifacts": artifact},
@@ -71,7 +69,6 @@ async def create_training_job(cloud: Cloud, params: Params) -> Params:
             f"already exists ({arn})"
         )
         raise AwsError("ResourceInUse", message) from None
-    await keep_tags(cloud, arn, params)
     cloud.jobs.start(name)
     return {"TrainingJobArn": arn}
 

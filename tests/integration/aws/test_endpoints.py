@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -179,6 +180,8 @@ def test_delete_ends_the_container(aws: Aws, serving: Serving, endpoint: str) ->
     in_use = error_of(lambda: aws.sagemaker.delete_endpoint_config(EndpointConfigName=config))
     assert in_use[0] == "ValidationException"
     aws.sagemaker.delete_endpoint(EndpointName=endpoint)
+    with contextlib.suppress(ClientError):
+        aws.sagemaker.delete_endpoint(EndpointName=endpoint)
     wait_until(lambda: not aws.sagemaker.list_endpoints(NameContains=endpoint)["Endpoints"], what="deletion")
     assert not os.path.exists(f"/proc/{pid}")
     assert error_of(lambda: aws.invoke(endpoint))[0] == "ValidationError"

@@ -157,6 +157,20 @@ def test_stop_ends_a_running_job(aws: Aws, start: Start) -> None:
     assert not os.path.exists(f"/proc/{_pids(aws, name)[0]}")
 
 
+def test_waiting_jobs_can_be_stopped_before_their_turn(aws: Aws, start: Start, tmp_path: Any) -> None:
+    release = tmp_path / "release"
+    running = [start("sleep", release=str(release)) for _ in range(2)]
+    for name in running:
+        wait_until(lambda name=name: _pids(aws, name), what="both places taken")
+    waiting = start("fine")
+    aws.sagemaker.stop_training_job(TrainingJobName=waiting)
+    job = aws.wait_job(waiting, "Stopped", "Completed")
+    assert [step["Status"] for step in job["SecondaryStatusTransitions"]] == ["Starting", "Stopping", "Stopped"]
+    release.touch()
+    for name in running:
+        assert aws.wait_job(name, "Completed", "Failed")["TrainingJobStatus"] == "Completed"
+
+
 def test_runtime_limit_stops_a_job(aws: Aws, start: Start) -> None:
     job = aws.wait_job(start("sleep", seconds=1, release="/nonexistent/never"), "Stopped", "Failed")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
