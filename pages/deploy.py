@@ -85,32 +85,30 @@ def _chosen(models: tuple[ModelVersion, ...], serving: str | None) -> ModelVersi
     return found or next((m for m in models if m.model_version != serving), models[0] if models else None)
 
 
-def _candidates(
-    models: tuple[ModelVersion, ...], chosen: ModelVersion, serving: str | None, experiments: dict[str, Experiment]
-) -> None:
+def _candidates(models: tuple[ModelVersion, ...], chosen: ModelVersion, serving: str | None) -> None:
     st.markdown("**Model versions**")
     ids = [model.model_version for model in models]
     st.session_state["deploy-ids"] = ids
     place = ids.index(chosen.model_version)
     st.session_state["deploy-candidates"] = {"selection": {"rows": [place], "columns": [], "cells": []}}
-    percent = st.column_config.NumberColumn
+    number = st.column_config.NumberColumn
+    at_review = "at the review threshold, on the validation window."
     st.dataframe(
-        model_comparison.rows(models, serving=serving, experiments=experiments),
+        model_comparison.rows(models, serving=serving),
         hide_index=True,
         key="deploy-candidates",
         on_select=_choose,
         selection_mode="single-row",
         column_config={
-            "Version": st.column_config.TextColumn(pinned=True, width=70),
-            "State": st.column_config.TextColumn(width=80),
-            "AP": percent(format="%.3f", help=model_comparison.ESTIMATOR),
-            "Prevalence": percent(format="%.4f", help="What a blind guess reaches."),
-            "Precision": percent(format="percent", help="Share of alerts at the review threshold that are fraud."),
-            "Alert rate": percent(format="percent", help="Share of transactions at or above the review threshold."),
-            "Review": percent("Review at", format="%.3f"),
-            "Rows": percent(format="localized"),
+            "Version": st.column_config.TextColumn(width=64),
+            "State": st.column_config.TextColumn(width=84),
+            "AP": number(format="%.3f", width=56, help=model_comparison.ESTIMATOR),
+            "Baseline": number(format="%.4f", width=72, help="Prevalence: the average precision of a blind guess."),
+            "Precision": number(format="percent", width=74, help=f"Share of alerts that are fraud {at_review}"),
+            "Alerts": number(format="percent", width=64, help=f"Share of transactions {at_review}"),
+            "Review at": number(format="%.3f", width=74, help="The review threshold that training suggests."),
         },
-        alt="Model versions, newest first, with average precision, thresholds and training window",
+        alt="Model versions, newest first, with average precision, prevalence, precision, alerts and threshold",
     )
 
 
@@ -131,8 +129,13 @@ def _comparison(champion: ModelVersion | None, chosen: ModelVersion, experiments
         columns,
         hide_index=True,
         key="deploy-comparison",
+        height="content",
         column_config={
-            name: st.column_config.TextColumn(alignment="left" if name == "Figure" else "right") for name in columns
+            name: st.column_config.TextColumn(
+                alignment="left" if name == "Figure" else "right",
+                width=160 if name == "Figure" else 76 if name == "Change" else 96,
+            )
+            for name in columns
         },
         alt=title,
     )
@@ -165,7 +168,7 @@ def _body(person: Actor, now: datetime) -> None:
                 blocked = "Your role may not deploy."
             left, right = st.columns([6, 5], gap="medium")
             with left:
-                _candidates(models, chosen, serving, experiments)
+                _candidates(models, chosen, serving)
                 if chosen is not champion:
                     said = model_comparison.consequences(champion, chosen)
                     deploy_parts.deploy_form(chosen, said, blocked=blocked)

@@ -101,8 +101,8 @@ def deploy_form(model: ModelVersion, consequences: Sequence[str], *, blocked: st
     if model.review_threshold is None or model.decline_threshold is None:
         blocked = f"{version} carries no thresholds, so nothing could be decided with it."
     with st.container(border=True, gap="small"):
-        points = "\n".join(f"- {fmt.literal(text)}" for text in consequences)
-        st.markdown(f"**What deploying {fmt.literal(version)} changes**\n\n{points}")
+        st.markdown(f"**What deploying {fmt.literal(version)} changes**")
+        st.caption("\n".join(f"- {fmt.literal(text)}" for text in consequences))
         reason = st.text_input(
             "Why", key="deploy-reason", max_chars=REASON_MAX, disabled=blocked is not None,
             placeholder="For the history and the audit: why this version, why now",

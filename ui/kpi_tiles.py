@@ -151,16 +151,14 @@ def _alert_rate(now: KpiFigures, before: KpiFigures) -> Tile:
     change = delta(
         _difference(now.alert_rate, before.alert_rate, 100), unit="pp", good=Good.NEITHER, certain=False, digits=2
     )
-    beneath = f"{fmt.count(now.alerts)} of {fmt.count(now.scored)} scored"
+    beneath = f"{fmt.count(now.alerts)} of {fmt.count(now.scored)}"
     return _tile("alert_rate", fmt.percent(now.alert_rate, 2), beneath, change)
 
 
 def _precision(now: KpiFigures, before: KpiFigures) -> Tile:
     certain = beyond_chance(now.confirmed, now.decided, before.confirmed, before.decided)
     change = delta(_difference(now.precision, before.precision, 100), unit="pp", good=Good.UP, certain=certain)
-    beneath = (
-        f"{fmt.count(now.confirmed)} of {fmt.count(now.decided)} decided" if now.decided else "No alert decided yet"
-    )
+    beneath = f"{fmt.count(now.confirmed)} of {fmt.count(now.decided)}" if now.decided else "No alert decided yet"
     return _tile("precision", fmt.percent(now.precision), beneath, change)
 
 

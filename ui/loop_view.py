@@ -25,6 +25,7 @@ LOOKS: dict[HopState, Look] = {
     HopState.DOWN: Look("Down", "cancel", "red"),
     HopState.IDLE: Look("Idle", "pause_circle", "gray"),
 }
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # What each hop hands on, in the words of the person who depends on it.
 ROLES: dict[str, tuple[str, str]] = {
     "intake": ("login", "Into MongoDB"),
@@ -96,13 +97,18 @@ def row(hop: Hop, now: datetime) -> dict[str, str]:
     look = LOOKS[hop.state]
     icon, role = ROLES.get(hop.key, ("settings_ethernet", ""))
     return {
-        "Hop": f":material/{icon}: **{fmt.literal(hop.name)}**  \n:gray[:small[{role}]]",
+        "Hop": f":material/{icon}: **{_whole(fmt.literal(hop.name))}**  \n:gray[:small[{_whole(role)}]]",
         "State": f":{look.color}-badge[:material/{look.icon}: {look.word}]",
         "What it says": fmt.literal(hop.sentence),
         "Behind": lag(hop.lag_seconds),
         "So far": fmt.literal(counts(hop)) or fmt.MISSING,
         "Last error": last_error(hop, now),
     }
+
+
+def _whole(text: str) -> str:
+    """Text that is not broken over lines."""
+    return text.replace(" ", NO_BREAK)
 
 
 def last_error(hop: Hop, now: datetime, *, limit: int = 120) -> str:

@@ -66,7 +66,7 @@ def compare(
     a, b = _metric(champion, "average_precision"), _metric(candidate, "average_precision")
     lines.append(Line("Average precision", _number(a), _number(b), _plain(a, b)))
     a, b = _metric(champion, "prevalence"), _metric(candidate, "prevalence")
-    lines.append(Line("Prevalence (blind guess)", _number(a, 4), _number(b, 4), ""))
+    lines.append(Line("Prevalence, a blind guess", _number(a, 4), _number(b, 4), ""))
     a, b = lift(champion.metrics) if champion else None, lift(candidate.metrics)
     lines.append(Line("Times a blind guess", _number(a, 1), _number(b, 1), _plain(a, b, 1)))
     for key, title, digits in (
@@ -82,7 +82,8 @@ def compare(
     old = experiments.get(champion.experiment_id) if champion else None
     new = experiments.get(candidate.experiment_id)
     lines.append(Line("Trained until", trained_until(old), trained_until(new), ""))
-    lines.append(Line("Rows (frauds)", _rows_words(old), _rows_words(new), ""))
+    lines.append(Line("Rows", _count(old, "rows"), _count(new, "rows"), ""))
+    lines.append(Line("Frauds among them", _count(old, "positives"), _count(new, "positives"), ""))
     return tuple(lines)
 
 
@@ -93,10 +94,8 @@ def trained_until(experiment: Experiment | None) -> str:
     return f"{end.day} {end:%b}, {days} d"
 
 
-def _rows_words(experiment: Experiment | None) -> str:
-    if experiment is None or experiment.rows is None:
-        return fmt.MISSING
-    return f"{fmt.count(experiment.rows)} ({fmt.count(experiment.positives)})"
+def _count(experiment: Experiment | None, field: str) -> str:
+    return fmt.count(getattr(experiment, field) if experiment else None)
 
 
 def consequences(champion: ModelVersion | None, candidate: ModelVersion) -> tuple[str, ...]:
@@ -118,24 +117,19 @@ def consequences(champion: ModelVersion | None, candidate: ModelVersion) -> tupl
     return tuple(said)
 
 
-def rows(
-    models: Sequence[ModelVersion], *, serving: str | None, experiments: Mapping[str, Experiment]
-) -> list[dict[str, object]]:
+def rows(models: Sequence[ModelVersion], *, serving: str | None) -> list[dict[str, object]]:
     """The candidates' table in the order given; missing numbers stay None."""
     found: list[dict[str, object]] = []
     for model in models:
-        experiment = experiments.get(model.experiment_id)
         found.append(
             {
                 "Version": model.model_version,
                 "State": "Serving" if model.model_version == serving else "Candidate",
                 "AP": model.metrics.get("average_precision"),
-                "Prevalence": model.metrics.get("prevalence"),
+                "Baseline": model.metrics.get("prevalence"),
                 "Precision": model.metrics.get("precision_at_review"),
-                "Alert rate": model.metrics.get("alert_rate"),
-                "Review": model.review_threshold,
-                "Rows": experiment.rows if experiment else None,
-                "Trained on": window_of(experiment),
+                "Alerts": model.metrics.get("alert_rate"),
+                "Review at": model.review_threshold,
             }
         )
     return found

@@ -116,7 +116,7 @@ def _filters(dimensions: Sequence[str], values: Callable[[str], Sequence[str]]) 
             name = _short_name(dimension)
             held = st.multiselect(
                 dimension_name(dimension), list(values(dimension)), key=filter_key(dimension), bind="query-params",
-                placeholder=name, label_visibility="collapsed", width=150, wrap=False, format_func=shown,
+                placeholder=name, label_visibility="collapsed", width=138, wrap=False, format_func=shown,
             )  # fmt: skip
             if held:
                 filters[dimension] = tuple(held)

@@ -41,10 +41,10 @@ def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
 def _head(experiment: Experiment, now: datetime, *, may_stop: bool) -> None:
     icon, color = retrain_view.ICONS[experiment.state]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{fmt.literal(experiment.name)}**", width="content", help=f"Id {experiment.experiment_id}")
+        st.markdown(f"**{fmt.literal(experiment.name)}**", width="content", help=_provenance(experiment))
         st.badge(fmt.word(experiment.state.value), icon=f":material/{icon}:", color=color)  # type: ignore[arg-type]
         st.caption(
-            f"{fmt.literal(experiment.requested_by)}, {fmt.relative(experiment.requested_at, now)}, "
+            f"{fmt.relative(experiment.requested_at, now)}, "
             f"took {fmt.duration(retrain_view.duration(experiment, now=now))}"
             if experiment.finished
             else f"{fmt.literal(experiment.requested_by)}, {fmt.relative(experiment.requested_at, now)}",
@@ -59,6 +59,13 @@ def _head(experiment: Experiment, now: datetime, *, may_stop: bool) -> None:
                 label=f"Compare {experiment.model_version}",
                 icon=":material/rocket_launch:",
             )
+
+
+def _provenance(experiment: Experiment) -> str:
+    """Where an experiment comes from, for its tooltip: id, lake snapshot, job."""
+    snapshot = experiment.snapshot_id if experiment.snapshot_id is not None else "not pinned yet"
+    job = experiment.training_job or "not created yet"
+    return f"Experiment {experiment.experiment_id}. Lake snapshot {snapshot}. Training job {job}."
 
 
 def _stop(experiment: Experiment) -> None:
@@ -116,8 +123,7 @@ def _figures(experiment: Experiment) -> None:
         st.caption(f"{fmt.count(experiment.positives)} frauds")
     with version.container(gap=None):
         st.metric("Model", experiment.model_version or fmt.MISSING)
-        snapshot = str(experiment.snapshot_id) if experiment.snapshot_id is not None else None
-        st.caption(f"Snapshot {fmt.short_id(snapshot, keep=9)}", help=f"Lake snapshot {snapshot}" if snapshot else None)
+        st.caption("Registered" if experiment.model_version else "Not registered yet")
 
 
 def _log(experiment: Experiment) -> tuple[str, ...] | ServiceError:
