@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 NAME = "lifecycle"
 POLL_SECONDS = 1.0
+# A step that changed something is followed by the next at once, up to this many.
+STEPS_A_TURN = 8
 MAX_BACKOFF_SECONDS = 15.0
 # A turn is bounded by the timeouts of its calls; one that takes longer than this is worth a warning.
 SLOW_TURN_SECONDS = 60.0
@@ -47,18 +49,19 @@ class Line(Generic[R]):
 
     kind: str
     active: Callable[[], tuple[R, ...]]
+    ended: Callable[[R], bool]
     steps: Steps[R]
     pause_seconds: float = 0.0
     not_before: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
 
     def turn(self, now: float) -> str | None:
-        """One step of every request under way; the sentence of what is missing, or None when nothing is."""
+        """Take every request under way as far as it goes now; the sentence of what is missing, or None."""
         if now < self.not_before:
             return None
         for record in self.active():
             try:
-                self._step(record)
+                self._advance(record)
             except StaleRevision:
                 continue  # a person changed it in between: the next turn reads it again
             except Unavailable as error:
@@ -70,7 +73,14 @@ class Line(Generic[R]):
         self.pause_seconds = 0.0
         return None
 
-    def _step(self, record: R) -> None:
+    def _advance(self, record: R) -> None:
+        for _ in range(STEPS_A_TURN):
+            after = self._step(record)
+            if after is record or self.ended(after):
+                return
+            record = after
+
+    def _step(self, record: R) -> R:
         try:
             after = self.steps.step(record)
         except ServiceError:
@@ -83,6 +93,7 @@ class Line(Generic[R]):
         if state != former:
             log.info("lifecycle.%s %s -> %s", self.kind, former, state)
             self.counts[f"{self.kind}_{state}"] = self.counts.get(f"{self.kind}_{state}", 0) + 1
+        return after
 
     def _note(self, record: R, note: str) -> None:
         try:
@@ -166,8 +177,8 @@ def work(parts: Parts) -> int:
     try:
         run(
             [
-                Line("experiment", parts.experiments.active, parts.experiment_steps),
-                Line("deployment", parts.deployments.active, parts.deployment_steps),
+                Line("experiment", parts.experiments.active, lambda e: e.finished, parts.experiment_steps),
+                Line("deployment", parts.deployments.active, lambda d: d.ended, parts.deployment_steps),
             ],
             pulse,
             stop,

@@ -79,7 +79,7 @@ class CaughtUp:
         said = [part for part in missing if part]
         if not said:
             return None
-        return f"Waiting for the lake: {' and '.join(said)} saved before the request are not there yet."
+        return f"Waiting for the lake: {' and '.join(said)} saved before the request still on the way."
 
     def snapshots(self) -> LakeSnapshots:
         """Labels are chosen last: a verdict is never known before its transaction."""
