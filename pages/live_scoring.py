@@ -34,8 +34,6 @@ def show() -> None:
 
 
 def _one(actor: Actor) -> None:
-    if not scoring_form.ready():
-        scoring_form.start_from(None)
     left, right = st.columns([44, 56], gap="medium")
     with left, st.container(border=True):
         _start()
@@ -58,10 +56,14 @@ def _one(actor: Actor) -> None:
 def _start() -> None:
     """Choose a recent payment; its customer, card and merchant fill the form. Without the database, type."""
     try:
-        rows = {row.transaction_id: row for row in scoring_form.recent()}
+        recent = scoring_form.recent()
     except ServiceError as error:
         errors.show(error)
-        rows = {}
+        recent = ()
+    scoring_form.prepare(recent)
+    rows = {row.transaction_id: row for row in recent}
+    held: str | None = st.session_state.get(scoring_form.START)
+    options = list(rows) if held is None or held in rows else [held, *rows]
 
     def face(identifier: str) -> str:
         row = rows.get(identifier)
@@ -71,11 +73,11 @@ def _start() -> None:
 
     def filled() -> None:
         st.session_state["live-problem"] = errors.attempt(
-            partial(scoring_form.start_from, st.session_state.get("live-start"))
+            partial(scoring_form.start_from, st.session_state.get(scoring_form.START))
         )
 
     st.selectbox(
-        "Start from", list(rows), index=None, format_func=face, placeholder="A recent payment", key="live-start",
+        "Start from", options, index=None, format_func=face, placeholder="A recent payment", key=scoring_form.START,
         on_change=filled, help="Fills the form with a known customer, card and merchant; then change what you like.",
     )  # fmt: skip
     problem: ServiceError | None = st.session_state.get("live-problem")

@@ -38,7 +38,7 @@ def board() -> None:
 
 def _header(view: QueueView, freshness: page.Freshness) -> None:
     with page.header(queue_filters.TITLES[view], freshness=freshness):
-        _help()
+        page.keys(SHORTCUTS)
 
 
 def _draw(actor: Actor, head: DeltaGenerator) -> None:
@@ -183,11 +183,6 @@ def _empty(view: QueueView, *, narrowed: bool) -> None:
         page.empty("No verdicts yet", "Transactions appear here once an analyst has decided them.")
     else:
         page.empty("No transactions yet", "They appear here as soon as the front door accepts the first one.")
-
-
-def _help() -> None:
-    with st.popover("Keys", icon=":material/keyboard:", type="tertiary"):
-        st.markdown("\n".join(f"- `{keys}` {what}" for keys, what in SHORTCUTS))
 
 
 board()

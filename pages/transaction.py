@@ -11,6 +11,7 @@ from ui import charts, navigation, page, score_parts, transaction_charts, verdic
 from ui import format as fmt
 from ui import transaction_parts as parts
 
+SHORTCUTS = (("F", "verdict fraud"), ("G", "verdict genuine"), ("I", "verdict inconclusive"))
 KEPT = "decisions cannot be saved, your text is kept"
 
 
@@ -20,6 +21,7 @@ def show() -> None:
     right = page.header("Is this payment fraud?")
     with right:
         chip = st.container(width="content")
+        page.keys(SHORTCUTS)
         st.page_link(navigation.file_of("queue"), label="Queue", icon=":material/arrow_back:")
     with page.content(retry=True):
         if not identifier:

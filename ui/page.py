@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +81,12 @@ def header(title: str, *, caption: str | None = None, freshness: Freshness | Non
         with right:
             chip(freshness)
     return right
+
+
+def keys(shortcuts: Sequence[tuple[str, str]]) -> None:
+    """The page's keyboard shortcuts, (keys, what they do); each is also shown on its control."""
+    with st.popover("Keys", icon=":material/keyboard:", type="tertiary"):
+        st.markdown("\n".join(f"- `{key}` {what}" for key, what in shortcuts))
 
 
 def guard(permission: Permission) -> Actor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,16 +11,19 @@ from typing import Any
 import streamlit as st
 
 from services.domain.states import Channel, EntryMode
+from services.errors import ServiceError
 from services.transactions import QueueFilter, QueueRow, QueueView, Sort, Transaction
 from ui import format as fmt
 from ui import wiring
 
 _PREFIX = "try-"
+START = "live-start"
+# Merchant category codes (ISO 18245) by our category; what is not here goes as 5999, miscellaneous retail.
 CATEGORIES = {
-    "grocery": "5411", "electronics": "5732", "travel": "4511", "fuel": "5541", "cash": "6011", "jewellery": "5944",
-    "digital_goods": "5816", "marketplace": "5999",
+    "groceries": "5411", "restaurants": "5812", "fuel": "5541", "transport": "4111", "fashion": "5651", "home": "5712",
+    "pharmacy": "5912", "electronics": "5732", "travel": "4722", "leisure": "7832", "digital": "5815", "cash": "6011",
 }  # fmt: skip
-COUNTRIES = ("DE", "FR", "NL", "CH", "IE", "ES", "IT", "GB", "US", "BR")
+COUNTRIES = ("DE", "FR", "ES", "IT", "NL", "GB", "US")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +125,33 @@ def start_from(identifier: str | None) -> None:
         st.session_state[_PREFIX + name] = getattr(values, name)
 
 
-def ready() -> bool:
-    return f"{_PREFIX}amount" in st.session_state
+def prepare(rows: Sequence[QueueRow]) -> None:
+    """Before the first drawing: a known customer, card and merchant from the newest payment, else plain defaults."""
+    if f"{_PREFIX}amount" in st.session_state:
+        return
+    newest = rows[0].transaction_id if rows else None
+    try:
+        start_from(newest)
+    except ServiceError:
+        start_from(None)
+    else:
+        st.session_state[START] = newest
+
+
+def known() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(categories, countries) to choose from: those the desk has seen, or a plain list while it cannot be asked."""
+    try:
+        facets = wiring.last_good(
+            ("queue.facets",), lambda: wiring.services().transactions.facets(), ttl=60.0, background=True
+        ).value
+    except ServiceError:
+        return tuple(CATEGORIES), COUNTRIES
+    return facets.categories or tuple(CATEGORIES), facets.countries or COUNTRIES
 
 
 def draw() -> tuple[Fields, bool]:
     """The form; answers its fields and whether it was sent."""
+    categories, countries = known()
     held = {name: st.session_state.get(_PREFIX + name) for name in Fields.__dataclass_fields__}
     with st.form("live-form", border=False):
         left, right = st.columns(2)
@@ -145,8 +169,8 @@ def draw() -> tuple[Fields, bool]:
         with right:
             st.text_input("Merchant id", key=f"{_PREFIX}merchant_id", persist_state="session", max_chars=64)
             st.text_input("Merchant name", key=f"{_PREFIX}merchant_name", persist_state="session", max_chars=120)
-            _choice("Category", "category", tuple(CATEGORIES), held, own=True)
-            _choice("Merchant country", "country", COUNTRIES, held, own=True)
+            _choice("Category", "category", categories, held, own=True)
+            _choice("Merchant country", "country", countries, held, own=True)
             _choice("Currency", "currency", ("EUR", "USD", "GBP", "CHF", "JPY"), held, own=True)
         with st.container(horizontal=True, horizontal_alignment="right"):
             sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
