@@ -29,8 +29,8 @@ from services.scoring import Assessment, Scoring
 
 CHUNK_MS = 3 * HOUR_MS
 # Alerts left to the people who try the desk. The older an alert of the last days, the likelier it is decided.
-OPEN_WANTED = 45
-OPEN_DAYS = (1.5, 8.0)
+OPEN_WANTED = 35
+OPEN_DAYS = (1.5, 14.0)
 _FLUSH_ROWS = 2_000
 _MAX_FLUSHES = 3
 
