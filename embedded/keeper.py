@@ -149,11 +149,14 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
                 process.send_signal(signal.SIGCONT)
-            deadline = time.monotonic() + self.program.stop_within_s
+            began = time.monotonic()
+            deadline = began + self.program.stop_within_s
             while process.poll() is None and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
             if process.poll() is None:
                 logger.warning("%s did not end in %.0f s and is killed", self.program.name, self.program.stop_within_s)
+            else:
+                logger.info("%s ended in %.1f s", self.program.name, time.monotonic() - began)
         if process is not None:
             processes.signal_group(process.pid, signal.SIGKILL)
             process.wait()

@@ -30,8 +30,16 @@ class Step:
 class Progress:
     """Writer of progress.json (its shape is in docs/contracts.md). One writer at a time: the supervisor."""
 
-    def __init__(self, path: Path, steps: Sequence[tuple[str, str]], *, clock: Callable[[], float] = time.monotonic):
-        self._path, self._clock = path, clock
+    def __init__(
+        self,
+        path: Path,
+        steps: Sequence[tuple[str, str]],
+        *,
+        first: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`first` says that this start has to seed; later ones take seconds."""
+        self._path, self._first, self._clock = path, first, clock
         self._steps = {key: Step(key, title) for key, title in steps}
         self._began: dict[str, float] = {}
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -97,6 +105,7 @@ class Progress:
             {
                 "ready": self._ready,
                 "failed": self._failed,
+                "first": self._first,
                 "started_at": self._started_at,
                 "steps": [asdict(step) for step in self._steps.values()],
             },

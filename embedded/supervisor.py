@@ -66,7 +66,7 @@ class Supervisor:
         self._failure: str | None = None
         self._ready_once = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._progress = Progress(self._folder.progress, [(key, title) for key, title, _ in _STEPS])
+        self._progress = self._new_progress()
         self._control = ControlServer(self._folder, self._answer)
 
     async def run(self, on_ready: Callable[[dict[str, Any]], None], *, stay_when_failed: bool) -> int:
@@ -102,6 +102,10 @@ class Supervisor:
     def failure(self) -> str | None:
         """Why the stack did not become ready, in one sentence."""
         return self._failure
+
+    def _new_progress(self) -> Progress:
+        steps = [(key, title) for key, title, _ in _STEPS]
+        return Progress(self._folder.progress, steps, first=not self._folder.seeded.exists())
 
     def _leash_pulled(self) -> None:
         assert self._leash is not None
@@ -220,7 +224,7 @@ class Supervisor:
         if self._failure is not None:
             self._failure = None
             self._settled.clear()
-            self._progress = Progress(self._folder.progress, [(key, title) for key, title, _ in _STEPS])
+            self._progress = self._new_progress()
             self._spawn(self._bring_up())
         await self._until_settled()
         while not self._stop.is_set():

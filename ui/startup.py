@@ -60,7 +60,6 @@ def render(progress_path: Path) -> None:
     """The whole page; it looks again every second and gives way to the desk when the start is complete."""
     _, middle, _ = st.columns([1, 2, 1])
     with middle:
-        st.title("Setting up Fraud Desk", anchor=False)
         _steps(progress_path)
 
 
@@ -69,16 +68,19 @@ def _steps(path: Path) -> None:
     found = read(path)
     if found["ready"]:
         st.rerun(scope="app")
-    failure = found["failed"]
+    first, failure = found.get("first", True), found["failed"]
+    st.title("Setting up Fraud Desk" if first else "Starting Fraud Desk", anchor=False)
     if failure is None and silence(path, time.time()) > SILENT_SECONDS:
         failure = "The set-up has stopped without saying why."
-    if failure is None:
+    if failure is not None:
+        _failure(failure, path)
+    elif first:
         st.markdown(
             "The first start builds a working desk on this machine: months of simulated card payments, a model trained "
             "on them and put in service, and live traffic. It takes about a minute; later starts take seconds."
         )
     else:
-        _failure(failure, path)
+        st.markdown("Everything you had is kept; its services are being started.")
     with st.container(border=True):
         for step in found["steps"]:
             _step(step)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
+from embedded.state_folder import PROJECT
+
 _STYLE = """
 @font-face { font-family: "IBM Plex Sans"; font-weight: 400; src: url("/fonts/400.woff2") format("woff2"); }
 @font-face { font-family: "IBM Plex Sans"; font-weight: 500; src: url("/fonts/500.woff2") format("woff2"); }
@@ -21,7 +23,7 @@ body { margin: 0; min-height: 100vh; display: grid; grid-template-rows: 1fr auto
 main { grid-row: 2; width: min(400px, 100vw - 32px); margin: 32px 0; }
 .brand { display: flex; align-items: center; gap: 10px; font-weight: 600; letter-spacing: -.005em;
   margin: 0 0 20px 2px; }
-.brand svg { width: 22px; height: 22px; color: var(--accent); }
+.brand svg { width: 24px; height: 24px; }
 .card > .lead:last-child { margin-bottom: 0; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 28px; }
 h1 { font-size: 20px; line-height: 1.3; font-weight: 600; margin: 0 0 4px; letter-spacing: -.01em; }
@@ -39,10 +41,9 @@ button:hover { background: var(--accent-over); }
 .note { margin: 18px 2px 0; color: var(--quiet); font-size: 13px; overflow-wrap: anywhere; }
 code { font: 12px/1.5 ui-monospace, "IBM Plex Mono", monospace; }
 """
+# The product's own mark, drawn into the page: the policy allows no image from anywhere.
 _MARK = (
-    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" '
-    'stroke-linejoin="round" aria-hidden="true"><path d="M12 3 4.5 6v5.5c0 4.6 3.1 7.9 7.5 9.5 4.4-1.6 7.5-4.9 '
-    '7.5-9.5V6L12 3Z"/><path d="M8 12h2.2l1.5-3 1.7 5 1-2H16"/></svg>'
+    (PROJECT / "ui" / "static" / "icon.svg").read_text(encoding="utf-8").replace("<svg ", '<svg aria-hidden="true" ', 1)
 )
 _ALERT = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" '
