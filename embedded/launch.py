@@ -69,10 +69,12 @@ def start(folder: StateFolder, *, up: Sequence[str] = UP) -> Leash:
     try:
         said = ours.recv(65_536).decode(errors="replace").strip()
     except OSError as error:
+        ours.close()
         process.terminate()
         raise NotStarted(f"The embedded stack did not begin to start (log: {log}).") from error
     if said.startswith("environment"):
         return Leash(process, ours)
+    ours.close()
     process.wait(5)
     reason = said.removeprefix("failed: ") or logs.last_words(log, since=began_at) or "it ended at once"
     raise NotStarted(reason)
