@@ -45,7 +45,7 @@ def open_catalog(settings: Settings, *, patient: bool) -> MetastoreCatalog:
     attempts = ThreeAttempts if patient else OneAttempt
     properties = {
         "warehouse": f"s3://{settings.bucket}/warehouse",
-        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+        "py-io-impl": "services.adapters.iceberg_io.LakeFileIO",
         "s3.region": settings.region,
         "s3.connect-timeout": str(CONNECT_SECONDS),
         "s3.request-timeout": str(REQUEST_SECONDS * (3 if patient else 1)),
