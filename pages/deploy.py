@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -11,7 +12,7 @@ from services.deployment import Deployment, EndpointState
 from services.errors import ServiceError, Unavailable
 from services.models import ModelVersion
 from services.training import Experiment
-from ui import deploy_parts, endpoint_view, model_comparison, navigation, page, wiring
+from ui import deploy_parts, endpoint_view, model_comparison, navigation, page, retry, wiring
 from ui import format as fmt
 
 TITLE = "Which model should score?"
@@ -97,6 +98,7 @@ def _candidates(models: tuple[ModelVersion, ...], chosen: ModelVersion, serving:
         model_comparison.rows(models, serving=serving),
         hide_index=True,
         key="deploy-candidates",
+        placeholder=fmt.MISSING,
         on_select=_choose,
         selection_mode="single-row",
         column_config={
@@ -150,6 +152,7 @@ def _body(person: Actor, now: datetime) -> None:
         read = _models()
     except ServiceError as error:
         page.broken(error)
+        retry.until_back(time.monotonic())
     else:
         page.stale(read, kept="versions registered since are missing")
         models, experiments = read.value, _experiments()
@@ -192,9 +195,13 @@ def _render() -> None:
     now = datetime.now(UTC)
     right = page.header(TITLE, caption="Put a candidate in service, or go back to the version before.")
     with page.content():
-        with right:
-            page.chip(page.live(_current(), now))
-        _body(person, now)
+        try:
+            with right:
+                page.chip(page.live(_current(), now))
+            _body(person, now)
+        except ServiceError:
+            retry.until_back(time.monotonic())
+            raise
 
 
 _render()

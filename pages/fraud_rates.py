@@ -149,6 +149,7 @@ def _download(frame: pd.DataFrame, choice: Choice) -> None:
     )
 
 
+@st.fragment(run_every="15s", key="rates-body")
 def _render() -> None:
     page.guard(Permission.VIEW_RATES)
     now = datetime.now(UTC)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
 from services.access import Permission, allows
+from services.errors import ServiceError
 from services.training import HYPERPARAMETERS, METHODS, Experiment, TrainingRequest
-from ui import errors, model_comparison, page, retrain_detail, retrain_request, retrain_view, session, wiring
+from ui import errors, model_comparison, page, retrain_detail, retrain_request, retrain_view, retry, session, wiring
 from ui import format as fmt
 from ui.retrain_request import CUSTOM, FIELDS, USUAL_WINDOW, WINDOWS, Window
 
@@ -115,6 +117,7 @@ def _list(experiments: tuple[Experiment, ...], selected: Experiment, now: dateti
         retrain_view.rows(experiments, now=now),
         hide_index=True,
         key="retrain-list",
+        placeholder=fmt.MISSING,
         on_select=_choose,
         selection_mode="single-row",
         column_config={
@@ -153,8 +156,12 @@ def _render() -> None:
     now = datetime.now(UTC)
     right = page.header(TITLE, caption="Teach the model what analysts and chargebacks have said since.")
     with page.content():
-        with st.skeleton(520):
-            read = _experiments()
+        try:
+            with st.skeleton(520):
+                read = _experiments()
+        except ServiceError:
+            retry.until_back(time.monotonic())
+            raise
         with right:
             page.chip(page.live(read, now))
         experiments = read.value

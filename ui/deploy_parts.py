@@ -20,10 +20,11 @@ def strip(endpoint: EndpointState, history: Sequence[Deployment], now: datetime,
     """Name, status, serving version and since when, in one line; beneath, what is under way or wrong."""
     state = endpoint_view.status(endpoint)
     pending = endpoint_view.under_way(history)
+    verb = "serves" if endpoint.reachable else "served last"
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             st.markdown(
-                f"### {fmt.literal(endpoint.model_version or 'No model')} :gray[:small[serves on]] "
+                f"### {fmt.literal(endpoint.model_version or 'No model')} :gray[:small[{verb} on]] "
                 f":small[{fmt.literal(endpoint.name)}]",
                 width="content",
                 anchors=False,
@@ -37,7 +38,7 @@ def strip(endpoint: EndpointState, history: Sequence[Deployment], now: datetime,
             _roll_back(endpoint, history, blocked=not may_deploy or pending is not None or not endpoint.reachable)
         if pending is not None:
             _progress(pending, now)
-        elif endpoint.failure:
+        elif endpoint.failure and endpoint.reachable:
             st.error(fmt.literal(endpoint.failure), icon=":material/error:")
         if state.meaning and pending is None:
             st.caption(state.meaning)

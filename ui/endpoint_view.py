@@ -31,7 +31,12 @@ class Status:
 
 def status(endpoint: EndpointState) -> Status:
     if not endpoint.reachable:
-        return Status("Unreachable", "cloud_off", "orange", "SageMaker does not answer, so its state is not known now.")
+        return Status(
+            "Unreachable",
+            "cloud_off",
+            "orange",
+            "SageMaker does not answer, so its state is not known; scoring may still work.",
+        )
     if endpoint.status == NOT_CREATED:
         return Status(
             "Not created", "radio_button_unchecked", "gray", "Nothing scores until a first model is deployed."

@@ -14,6 +14,8 @@ from ui import format as fmt
 
 # Fewer events than this and a rate moves by a fifth or more by chance alone (1/sqrt(30) = 18 %).
 FEW_EVENTS = 30
+# Periods whose matured shares differ by less are compared as they are.
+COMPARABLE = 0.05
 _Z = 1.959964
 
 
@@ -66,7 +68,8 @@ BASIS = (
     "A transaction belongs to the period of its event time (UTC). Labels are those known now, so recent fraud is a "
     "lower bound; a label counts as matured when the transaction is labelled or older than 90 days. Today runs from "
     "midnight UTC and is compared with the same hours of yesterday; the last 30 days with the 30 days before. A change "
-    "is coloured only when it is beyond what chance explains (two-proportion test, 95 %)."
+    "is coloured only when it is beyond what chance explains (two-proportion test, 95 %), and a fall of fraud only when "
+    "the labels are as complete as those of the former period."
 )
 
 
@@ -85,8 +88,13 @@ def beyond_chance(events: int, trials: int, former_events: int, former_trials: i
     return spread > 0 and abs(events / trials - former_events / former_trials) / spread > _Z
 
 
-def delta(change: float | None, *, unit: str, good: Good, certain: bool, digits: int = 1) -> Delta | None:
-    """None where there is nothing to compare with. `certain` says whether the change may carry a colour."""
+def delta(
+    change: float | None, *, unit: str, good: Good, certain: bool, digits: int = 1, immature: str | None = None
+) -> Delta | None:
+    """None where there is nothing to compare with. `certain` says whether the change may carry a colour.
+
+    `immature` says why a fall cannot be believed yet: a fall is then never coloured, a rise may be.
+    """
     if change is None:
         return None
     text = fmt.signed(change, digits=digits, unit=unit)
@@ -95,6 +103,8 @@ def delta(change: float | None, *, unit: str, good: Good, certain: bool, digits:
     arrow = "up" if change > 0 else "down"
     if good is Good.NEITHER:
         return Delta(text, arrow, "gray", "Neither direction is good or bad in itself.")
+    if immature and change < 0:
+        return Delta(text, arrow, "gray", immature)
     if not certain:
         return Delta(text, arrow, "gray", "This change is within what chance explains.")
     return Delta(text, arrow, "green" if arrow == good.value else "red", "This change is beyond what chance explains.")
@@ -126,10 +136,25 @@ def _tile(key: str, value: str, beneath: str, change: Delta | None) -> Tile:
 def _by_value(now: KpiFigures, before: KpiFigures) -> Tile:
     certain = min(now.fraud, before.fraud) >= FEW_EVENTS and _fraud_moved(now, before)
     change = delta(
-        _difference(now.fraud_bps_value, before.fraud_bps_value), unit="bps", good=Good.DOWN, certain=certain
+        _difference(now.fraud_bps_value, before.fraud_bps_value),
+        unit="bps",
+        good=Good.DOWN,
+        certain=certain,
+        immature=less_mature(now, before),
     )
     beneath = f"{fmt.money_short(now.fraud_amount_minor)} of {fmt.money_short(now.amount_minor)}"
     return _tile("fraud_bps_value", fmt.bps(now.fraud_bps_value), beneath, change)
+
+
+def less_mature(now: KpiFigures, before: KpiFigures) -> str | None:
+    """Why a fall of fraud between the periods is no news yet; None where labels are about as complete in both."""
+    a, b = now.matured_share, before.matured_share
+    if a is None or b is None or b - a < COMPARABLE:
+        return None
+    return (
+        f"Not judged: {fmt.percent(a, 0)} of these labels have matured against {fmt.percent(b, 0)} then, so part of "
+        "the fall is fraud that is not reported yet."
+    )
 
 
 def _fraud_moved(now: KpiFigures, before: KpiFigures) -> bool:
@@ -142,6 +167,7 @@ def _by_count(now: KpiFigures, before: KpiFigures) -> Tile:
         unit="bps",
         good=Good.DOWN,
         certain=_fraud_moved(now, before),
+        immature=less_mature(now, before),
     )
     beneath = f"{fmt.count(now.fraud)} of {fmt.count(now.transactions)}"
     return _tile("fraud_bps_count", fmt.bps(now.fraud_bps_count), beneath, change)

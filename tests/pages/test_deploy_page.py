@@ -96,7 +96,7 @@ def test_an_unreachable_sagemaker_shows_the_last_known_version_and_blocks(open_p
     assert failed(at) == []
     text = text_of(at)
     assert "Unreachable" in text
-    assert "v7 :gray" in text
+    assert "v7 :gray[:small[served last on]]" in text
     assert len(at.dataframe[-1].value) == 3
     assert "deploy-go" not in [b.key for b in at.button]
 

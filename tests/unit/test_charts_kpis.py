@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
@@ -141,3 +142,15 @@ def test_a_course_without_transactions_is_a_labelled_empty_figure() -> None:
     empty = pd.DataFrame(columns=["bucket", "transactions", "alerted", "fraud", "fraud_bps_value", "alert_rate"])
     figure = charts_kpis.daily(empty, "fraud_bps_value", today=TODAY, colors=charts.DARK)
     assert "No transactions" in figure.layout.annotations[0].text
+
+
+def test_a_fall_of_fraud_on_younger_labels_is_not_good_news_yet() -> None:
+    """COUNTS has 62 % matured labels, FORMER 100 %: the fall is grey and says why, a rise stays red."""
+    fallen = replace(COUNTS, fraud=100, fraud_amount_minor=1_000_00)
+    change = tile("fraud_bps_count", now=fallen).delta
+    assert change is not None
+    assert (change.text, change.color) == ("−10.0 bps", "gray")
+    assert "62 % of these labels have matured against 100 %" in change.why
+    complete = tile("fraud_bps_count", now=replace(fallen, matured=100_000)).delta
+    assert complete is not None
+    assert complete.color == "green"
