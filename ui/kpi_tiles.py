@@ -68,7 +68,7 @@ BASIS = (
     "A transaction belongs to the period of its event time (UTC). Labels are those known now, so recent fraud is a "
     "lower bound; a label counts as matured when the transaction is labelled or older than 90 days. Today runs from "
     "midnight UTC and is compared with the same hours of yesterday; the last 30 days with the 30 days before. A change "
-    "is coloured only when it is beyond what chance explains (two-proportion test, 95 %), and a fall of fraud only when "
+    "is coloured only when it is beyond what chance explains (two-proportion test, 95 %), a fall of fraud only when "
     "the labels are as complete as those of the former period."
 )
 
