@@ -148,10 +148,14 @@ class Supervisor:
     async def _bring_up(self) -> None:
         """From whatever state to ready: wait for each stage, run the set-up, and say so step by step."""
         progress = self._progress
+        set_up: asyncio.Task[None] | None = None
         try:
             for key, _, stages in _STEPS:
-                if Stage.LIVE in stages:
-                    await self._seed(before=key)
+                if Stage.LIVE in stages or (Stage.WORKERS in stages and self._seeded.is_set()):
+                    # A later start: the set-up only looks whether all is there, beside the workers that start.
+                    set_up = set_up or asyncio.create_task(self._seed(before="live"))
+                if Stage.LIVE in stages and set_up is not None:
+                    await set_up
                 members = [k for k in self._keepers.values() if k.program.stage in stages]
                 progress.running(key, fraction=0.0 if len(members) > 1 else None)
                 await self._until_ready(key, members)
@@ -159,6 +163,10 @@ class Supervisor:
         except SetUpFailed as failed:
             self._fail(failed.message)
             return
+        finally:
+            if set_up is not None:
+                set_up.cancel()
+                await asyncio.gather(set_up, return_exceptions=True)
         progress.finish()
         self._ready_once = True
         self._settled.set()
