@@ -14,12 +14,15 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NotConnected
 
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
 
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
 ATTEMPTS = 3
+# botocore has two roots for "nobody answered": what failed on the way, and what failed to connect at all.
+UNREACHABLE = (HTTPClientError, NotConnected)
 
 _NOT_FOUND = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "404"}
 _CONFLICT = {"ResourceInUse", "ConflictException", "ResourceConflictException"}
@@ -110,7 +113,7 @@ def translated(dependency: str) -> Iterator[None]:
         if known is None:
             raise
         raise known from error
-    except HTTPClientError as error:  # refused, reset, timed out, no DNS, not HTTP: nobody usable answered
+    except UNREACHABLE as error:  # refused, reset, timed out, no DNS, not HTTP: nobody usable answered
         raise Unavailable(f"{dependency} is not reachable.", dependency=dependency) from error
     except BotoCoreError as error:
         if isinstance(error, IncompleteReadError):  # the answer broke off in the middle

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 
 from services.adapters import aws
 from services.endpoint import DEPENDENCY, NOT_SCORED
@@ -47,7 +47,7 @@ class SageMakerRuntime:
                 raise
             # A missing endpoint or a refused call is no fault of the record either: it must be tried again later.
             raise Unavailable(f"{NOT_SCORED}: {known.message}", dependency=DEPENDENCY) from error
-        except HTTPClientError as error:
+        except aws.UNREACHABLE as error:
             raise Unavailable(f"{NOT_SCORED}: it is not reachable.", dependency=DEPENDENCY) from error
 
 

@@ -9,9 +9,17 @@ from typing import Any
 
 import orjson
 import pytest
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    ReadTimeoutError,
+)
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+from services.adapters import aws
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.model_artifacts import ModelArtifacts
 from services.adapters.sagemaker import SageMaker
@@ -212,3 +220,30 @@ def test_metadata_is_read_without_unpacking_and_keeps_only_numbers_as_metrics() 
 def test_an_artifact_that_is_not_what_training_writes_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidData):
         read(raw)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        EndpointConnectionError(endpoint_url="http://127.0.0.1:9"),
+        ConnectTimeoutError(endpoint_url="http://127.0.0.1:9"),
+        ReadTimeoutError(endpoint_url="http://127.0.0.1:9"),
+        ConnectionClosedError(endpoint_url="http://127.0.0.1:9"),
+        IncompleteReadError(actual_bytes=1, expected_bytes=2),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_nobody_answering_is_unavailable_in_every_way_botocore_says_it(gone: Exception) -> None:
+    def lost() -> None:
+        with aws.translated("SageMaker"):
+            raise gone
+
+    with pytest.raises(Unavailable) as refused:
+        lost()
+    assert refused.value.dependency == "SageMaker"
+
+
+def test_an_endpoint_nobody_listens_at_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match="Not scored"):
+        SageMakerRuntime(region="eu-central-1", attempts=1).invoke("fraud-desk", b"{}")
