@@ -20,6 +20,7 @@ from embedded.simulator.population import World
 EPISODE_EVERY = 480.0
 # History's episodes last hours to days; live ones are told within minutes, or nobody would see them.
 EPISODE_LASTS_MS = 240_000
+FIRST_EPISODE_MS = 90_000
 _KINDS = (
     Scenario.CARD_TESTING,
     Scenario.ACCOUNT_TAKEOVER,
@@ -55,7 +56,8 @@ class Live:
         what episodes contribute; in order of time. The first call starts the clock and returns nothing."""
         if self._arrival_at is None or self._episode_at is None:
             self._arrival_at = now_ms + self._gap(1 / self.rate)
-            self._episode_at = now_ms + self._gap(EPISODE_EVERY / self.rate / 4)
+            # Whoever starts the desk should not wait long for the first one.
+            self._episode_at = now_ms + min(self._gap(EPISODE_EVERY / self.rate / 4), FIRST_EPISODE_MS)
             return self._none()
         times = []
         while self._arrival_at <= now_ms:
