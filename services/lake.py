@@ -111,9 +111,7 @@ class Lake:
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
         """Latest state of each transaction by event_time, columns of `services.lake_schema.TRANSACTIONS`; unordered."""
-        return self.reader.read(
-            TRANSACTIONS_TABLE.name, snapshot_id=snapshot_id, start=start, end=end, columns=columns
-        )
+        return self.reader.read(TRANSACTIONS_TABLE.name, snapshot_id=snapshot_id, start=start, end=end, columns=columns)
 
     def read_labels(
         self,

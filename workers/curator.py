@@ -108,8 +108,21 @@ def run(settings: Settings, stop: threading.Event) -> None:
     """Fold until `stop` is set."""
     db = client.connect(settings, app="fraud-desk-curator")
     reporter = Reporter(NAME, MongoStatusStore(db))
-    reporter.beat(WorkerState.STARTING)
     lake = IcebergLake(settings, patient=True)
+    try:
+        reporter.beat(WorkerState.STARTING)
+        _keep_folding(settings, lake, reporter, stop)
+        reporter.beat(WorkerState.STOPPED, force=True)
+    except Exception as error:
+        reporter.beat(WorkerState.FAILED, error=f"The curator stopped: {type(error).__name__}.", force=True)
+        raise
+    finally:
+        lake.close()
+        db.client.close()
+
+
+def _keep_folding(settings: Settings, lake: IcebergLake, reporter: Reporter, stop: threading.Event) -> None:
+    """Cycle after cycle, ever more patiently while only a dependency is at fault."""
     objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=10.0, attempts=2)
     curator: Curator | None = None
     failures = 0
@@ -128,11 +141,6 @@ def run(settings: Settings, stop: threading.Event) -> None:
             log.warning("curator.waiting", extra={"reason": error.message, "pause_seconds": pause})
             reporter.beat(WorkerState.WAITING, error=f"{error.message} Nothing is lost: it is tried again.")
             _wait(stop, reporter, WorkerState.WAITING, pause)
-        except Exception as error:
-            reporter.beat(WorkerState.FAILED, error=f"The curator stopped: {type(error).__name__}.", force=True)
-            raise
-    reporter.beat(WorkerState.STOPPED, force=True)
-    db.client.close()
 
 
 def _wait(stop: threading.Event, reporter: Reporter, state: WorkerState, seconds: float) -> None:

@@ -36,9 +36,7 @@ def merge(existing: pa.Table, changes: pa.Table, table: LakeTable) -> pa.Table:
         where = pc.fill_null(found, 0).to_numpy(zero_copy_only=False)
         old_time, old_offset = _stamps(existing)
         new_time, new_offset = (stamps[where] for stamps in _stamps(changes))
-        older_wins = matched & (
-            (old_time > new_time) | ((old_time == new_time) & (old_offset > new_offset))
-        )
+        older_wins = matched & ((old_time > new_time) | ((old_time == new_time) & (old_offset > new_offset)))
         superseded = np.zeros(changes.num_rows, dtype=bool)
         superseded[where[older_wins]] = True
         existing = existing.filter(pa.array(~matched | older_wins))

@@ -212,9 +212,7 @@ def _to_arrow(rows: list[Row], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _sift(
-    rows: list[Row], places: list[tuple[int, int]], schema: pa.Schema
-) -> tuple[list[Row], list[Refusal]]:
+def _sift(rows: list[Row], places: list[tuple[int, int]], schema: pa.Schema) -> tuple[list[Row], list[Refusal]]:
     """Find the rows that spoil a column, one value at a time; only objects that hold one pay for it."""
     good: list[Row] = []
     bad: list[Refusal] = []

@@ -89,9 +89,7 @@ class TopicFolder:
             self._quarantine(info.key, content.refusals)
             start = _start_offset(info.key)
             new = max(0, start + content.count - max(place.get("next_offset", 0), start))
-            refused = sum(
-                1 for refusal in content.refusals if start + refusal.line >= place.get("next_offset", 0)
-            )
+            refused = sum(1 for refusal in content.refusals if start + refusal.line >= place.get("next_offset", 0))
             folded, quarantined = folded + new - refused, quarantined + refused
             parsed.append(content.changes)
             place |= {"last_key": info.key, "etag": info.etag, "size": info.size}
@@ -231,9 +229,7 @@ def roll_up(lake: IcebergLake, now: datetime) -> int:
         if day not in current or day not in former or current[day].paths != former[day].paths
     }
     snapshot_id = rates.snapshot_id if rates else None
-    stored = lake.partitions(
-        RATES_TABLE.name, snapshot_id=snapshot_id, starts=sorted(days) if complete else None
-    )
+    stored = lake.partitions(RATES_TABLE.name, snapshot_id=snapshot_id, starts=sorted(days) if complete else None)
 
     def pieces() -> Iterator[tuple[list[Partition], pa.Table]]:
         if not complete and stored:

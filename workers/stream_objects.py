@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from bson import Decimal128, Int64, ObjectId
 
 from services.lake_schema import RAW_ROOT
 
@@ -27,17 +26,16 @@ def _plain(value: Any) -> Any:
     the curator sees an object where a number belongs and refuses it instead of taking a wrong value."""
     if isinstance(value, datetime):
         return iso(value)
-    if isinstance(value, ObjectId):
+    kind = type(value).__name__
+    if kind == "ObjectId":
         return str(value)
-    if isinstance(value, Int64):
-        return int(value)
-    if isinstance(value, Decimal128):
+    if kind == "Decimal128":
         return {"$numberDecimal": str(value)}
     if isinstance(value, bytes):
         return {"$binary": len(value)}
     if isinstance(value, int):  # wider than 64 bits
-        return {"$numberLong": str(value)}
-    return {f"${type(value).__name__}": str(value)}
+        return {"$numberLong": str(int(value))}
+    return {f"${kind}": str(value)}
 
 
 def _mark_non_finite(value: Any) -> Any:
@@ -51,9 +49,7 @@ def _mark_non_finite(value: Any) -> Any:
     return value
 
 
-def encode(
-    operation: str, cluster_time: str, document_id: Any, document: dict[str, Any] | None, offset: int
-) -> bytes:
+def encode(operation: str, cluster_time: str, document_id: Any, document: dict[str, Any] | None, offset: int) -> bytes:
     """One line of an object, without its line break. Never raises for what BSON can hold."""
     record = {
         "operationType": operation,
@@ -69,7 +65,9 @@ def encode(
             line = orjson.dumps(_mark_non_finite(record), _plain, _OPTIONS)
     except (orjson.JSONEncodeError, RecursionError):  # nested deeper than JSON readers accept
         marked = {"$unreadable": True}
-        line = orjson.dumps(record | {"documentKey": {"_id": str(document_id)}, "fullDocument": marked}, _plain, _OPTIONS)
+        line = orjson.dumps(
+            record | {"documentKey": {"_id": str(document_id)}, "fullDocument": marked}, _plain, _OPTIONS
+        )
     return line
 
 

@@ -118,24 +118,29 @@ class PlaceStore:
 
     def claim(self) -> Place:
         """Become the only writer. Raises Conflict while another live process holds the lease."""
+        owner = {"node": _node(), "pid": os.getpid(), "id": self._id}
+        fence = {"fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]}, "owner": {"$literal": owner}}
         with translated():
-            current = self._positions.find_one({"_id": self._worker}) or {}
+            current = self._positions.find_one({"_id": self._worker})
             query: Document = {"_id": self._worker}
-            former = current.get("owner")
-            if former is not None and former.get("id") != self._id and not _is_gone(former):
-                query["$expr"] = {"$lte": ["$lease_until", "$$NOW"]}
-            elif current:
-                query["fence"] = current["fence"]
+            if current is not None:
+                former = current.get("owner")
+                if former is None or former.get("id") == self._id or _is_gone(former):
+                    query["fence"] = current["fence"]
+                else:
+                    query["$expr"] = {"$lte": ["$lease_until", "$$NOW"]}
             at = time.monotonic()
-            owner = {"node": _node(), "pid": os.getpid(), "id": self._id}
-            fence = {"fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]}, "owner": {"$literal": owner}}
             try:
                 taken = self._positions.find_one_and_update(
-                    query, [{"$set": fence | _lease()}], upsert=True, return_document=ReturnDocument.AFTER
+                    query,
+                    [{"$set": fence | _lease()}],
+                    upsert=current is None,
+                    return_document=ReturnDocument.AFTER,
                 )
-                assert taken is not None  # an upsert that returns the document after it
-            except DuplicateKeyError as error:
-                raise Conflict("Another process is writing the raw zone; waiting for it to finish.") from error
+            except DuplicateKeyError:
+                taken = None
+        if taken is None:
+            raise Conflict("Another process is writing the raw zone; this one waits for it to end.")
         self._fence, self._held_until = taken["fence"], at + LEASE_SECONDS
         return Place(
             offsets=taken.get("offsets") or {},

@@ -30,7 +30,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import assign_fresh_schema_ids
 from pyiceberg.table import FileScanTask, Table
-from pyiceberg.transforms import DayTransform, MonthTransform
+from pyiceberg.transforms import DayTransform, MonthTransform, Transform
 
 from services.adapters.iceberg_catalog import (
     between,
@@ -74,7 +74,7 @@ class Partition:
 
 
 class IcebergLake:
-    """Tables by name (services.lake_schema). Raises Unavailable(dependency="S3") when catalog or S3 do not answer."""
+    """Tables by name. Raises Unavailable(dependency="S3") when catalog or S3 do not answer."""
 
     def __init__(self, settings: Settings, *, patient: bool = False) -> None:
         """`patient` is for workers: they try again themselves and read more at once than a screen."""
@@ -99,7 +99,7 @@ class IcebergLake:
         with translated():
             table = self._load(name)
         snapshot = table.current_snapshot() if table is not None else None
-        if table is None or snapshot is None:
+        if snapshot is None:
             return None
         summary: Mapping[str, Any] = snapshot.summary.additional_properties if snapshot.summary else {}
         return TableState(
@@ -129,28 +129,29 @@ class IcebergLake:
             table = self._load(name)
             if table is None or (snapshot_id is None and table.current_snapshot() is None):
                 return schema.empty_table()
-            if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
-                raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
+            _require_snapshot(table, name, snapshot_id)
             scan = table.scan(between(kind.time_column, start, end), names, snapshot_id=snapshot_id)
             return scan.to_arrow().select(names).cast(schema)
 
     def partitions(
         self, name: str, *, snapshot_id: int | None = None, starts: Sequence[date] | None = None
     ) -> dict[date, Partition]:
-        """The partitions there are at a snapshot, only those of `starts` when given, without reading their rows."""
+        """The partitions there are at a snapshot, only those of `starts` when given, without reading their rows.
+
+        Raises NotFound for a snapshot that was expired or never was.
+        """
         kind = TABLES[name]
         with translated():
             table = self._load(name)
-            if table is None or (table.current_snapshot() is None):
+            if table is None or table.current_snapshot() is None:
                 return {}
+            _require_snapshot(table, name, snapshot_id)
             tasks: dict[date, list[FileScanTask]] = {}
             for task in table.scan(of_partitions(kind, starts), snapshot_id=snapshot_id).plan_files():
                 tasks.setdefault(partition_of_value(kind, task.file.partition[0]), []).append(task)
         wanted = None if starts is None else set(starts)
         return {
-            start: Partition(start, tuple(files))
-            for start, files in tasks.items()
-            if wanted is None or start in wanted
+            start: Partition(start, tuple(files)) for start, files in tasks.items() if wanted is None or start in wanted
         }
 
     def read_partitions(self, name: str, partitions: Sequence[Partition], columns: Sequence[str]) -> pa.Table:
@@ -175,7 +176,8 @@ class IcebergLake:
             table = self._load(name)
             if table is None or table.current_snapshot() is None or not keys:
                 return set()
-            found = table.scan(In(kind.key, set(keys)), (kind.time_column,)).to_arrow()
+            wanted = In(kind.key, set(keys))  # type: ignore[arg-type,call-arg]
+            found = table.scan(wanted, (kind.time_column,)).to_arrow()
         return {partition_start(kind, moment) for moment in found[kind.time_column].to_pylist()}
 
     def replace(
@@ -220,8 +222,7 @@ class IcebergLake:
                     return
                 if existing is not None:
                     raise Conflict(f"The tag {tag} already keeps another snapshot.")
-                if table.snapshot_by_id(snapshot_id) is None:
-                    raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
+                _require_snapshot(table, name, snapshot_id)
                 try:
                     table.manage_snapshots().create_tag(snapshot_id, tag).commit()
                     return
@@ -230,9 +231,15 @@ class IcebergLake:
         raise Conflict(f"The lake's {name} is being written too fast to tag it; try again.")
 
     def table(self, name: str) -> Table:
-        """For maintenance (services.adapters.iceberg_maintenance)."""
+        """For maintenance."""
         with translated():
             return self._require(name)
+
+    def close(self) -> None:
+        """Give the catalog's connections back."""
+        if self._catalog_opened is not None:
+            self._catalog_opened.close()
+            self._catalog_opened = None
 
     @property
     def _catalog(self) -> MetastoreCatalog:
@@ -247,14 +254,13 @@ class IcebergLake:
             return None
 
     def _require(self, name: str) -> Table:
-        table = self._load(name)
-        if table is None:
+        if (table := self._load(name)) is None:
             raise NotFound(f"The lake has no table {name} yet; the curator creates it.")
         return table
 
     def _create(self, kind: LakeTable) -> None:
         schema = assign_fresh_schema_ids(self._catalog._convert_schema_if_needed(kind.schema))
-        transform = DayTransform() if kind.partition_by is PartitionBy.DAY else MonthTransform()
+        transform: Transform[Any, int] = DayTransform() if kind.partition_by is PartitionBy.DAY else MonthTransform()
         source = schema.find_field(kind.time_column).field_id
         field = PartitionField(source, 1000, transform, f"{kind.time_column}_{kind.partition_by}")
         metrics = {f"write.metadata.metrics.column.{kind.time_column}": "full"}
@@ -267,6 +273,12 @@ class IcebergLake:
             partition_spec=PartitionSpec(field),
             properties=_PROPERTIES | metrics,
         )
+
+
+def _require_snapshot(table: Table, name: str, snapshot_id: int | None) -> None:
+    """PyIceberg plans no files for a snapshot it does not know; here that is an error, not an empty lake."""
+    if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
+        raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
 
 
 def _write(table: Table, kind: LakeTable, rows: pa.Table) -> list[DataFile]:

@@ -26,14 +26,14 @@ _EPOCH = date(1970, 1, 1)
 _MAX_RANGES = 40
 
 
-class OneAttempt(AwsStandardS3RetryStrategy):  # type: ignore[misc]
+class OneAttempt(AwsStandardS3RetryStrategy):
     """A person waits for the answer: better an error in time than a second try."""
 
     def __init__(self) -> None:
         super().__init__(max_attempts=1)
 
 
-class ThreeAttempts(AwsStandardS3RetryStrategy):  # type: ignore[misc]
+class ThreeAttempts(AwsStandardS3RetryStrategy):
     """A worker writes many files in one commit: one lost reply need not undo them all."""
 
     def __init__(self) -> None:
@@ -98,11 +98,12 @@ def partition_end(kind: LakeTable, start: date) -> date:
 
 def between(column: str, start: datetime | None, end: datetime | None) -> BooleanExpression:
     """start <= column < end; None leaves that side open. Both are aware."""
+    # PyIceberg's constructors are generated; its types describe the generated form, not the documented one.
     terms: list[BooleanExpression] = []
     if start is not None:
-        terms.append(GreaterThanOrEqual(column, start.astimezone(UTC).isoformat()))
+        terms.append(GreaterThanOrEqual(column, start.astimezone(UTC).isoformat()))  # type: ignore[arg-type,call-arg]
     if end is not None:
-        terms.append(LessThan(column, end.astimezone(UTC).isoformat()))
+        terms.append(LessThan(column, end.astimezone(UTC).isoformat()))  # type: ignore[arg-type,call-arg]
     return And(*terms) if len(terms) == 2 else terms[0] if terms else AlwaysTrue()
 
 

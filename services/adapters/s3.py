@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from services.adapters import aws
-from services.errors import Conflict
+from services.errors import Conflict, Unavailable
 
 _DEPENDENCY = "S3"
 _PAGE = 1000
 # Precondition failed, and the 409 S3 answers when two conditional writes of one key meet.
 _PRECONDITION = {"PreconditionFailed", "412", "ConditionalRequestConflict"}
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The desk's errors, also for a connection that was never made, which botocore keeps apart from one that broke."""
+    try:
+        with aws.translated(_DEPENDENCY):
+            yield
+    except BotoConnectionError as error:
+        raise Unavailable("S3 is not reachable.", dependency=_DEPENDENCY) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +64,7 @@ class ObjectStore:
 
     def put(self, key: str, body: bytes) -> None:
         """Write or replace the object as a whole: readers see all of it or what was there before."""
-        with aws.translated(_DEPENDENCY):
+        with _translated():
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def put_if(self, key: str, body: bytes, *, former_etag: str | None) -> None:
@@ -62,7 +74,7 @@ class ObjectStore:
         condition is a second fence behind the caller's own lease, never the only one.
         """
         condition = {"IfNoneMatch": "*"} if former_etag is None else {"IfMatch": f'"{former_etag}"'}
-        with aws.translated(_DEPENDENCY):
+        with _translated():
             try:
                 self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, **condition)
             except ClientError as error:
@@ -72,13 +84,13 @@ class ObjectStore:
 
     def get(self, key: str) -> tuple[bytes, str]:
         """The bytes and their etag."""
-        with aws.translated(_DEPENDENCY):
+        with _translated():
             answer = self._s3.get_object(Bucket=self.bucket, Key=key)
             return answer["Body"].read(), answer["ETag"].strip('"')
 
     def etag(self, key: str) -> str | None:
         """The etag of the object, or None when there is none."""
-        with aws.translated(_DEPENDENCY):
+        with _translated():
             try:
                 return str(self._s3.head_object(Bucket=self.bucket, Key=key)["ETag"]).strip('"')
             except ClientError as error:
@@ -90,7 +102,7 @@ class ObjectStore:
         """Objects under `prefix` in key order, beginning after `start_after` (exclusive). Pages are fetched as read."""
         token: dict[str, str] = {}
         while True:
-            with aws.translated(_DEPENDENCY):
+            with _translated():
                 page = self._s3.list_objects_v2(
                     Bucket=self.bucket, Prefix=prefix, StartAfter=start_after, MaxKeys=_PAGE, **token
                 )
@@ -105,5 +117,5 @@ class ObjectStore:
         """Delete the objects; an absent one is not an error."""
         for start in range(0, len(keys), _PAGE):
             batch = [{"Key": key} for key in keys[start : start + _PAGE]]
-            with aws.translated(_DEPENDENCY):
+            with _translated():
                 self._s3.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})

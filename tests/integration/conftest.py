@@ -20,6 +20,7 @@ from services.adapters import aws
 from services.adapters.mongo import client as mongo_client
 from services.adapters.mongo import schema
 from services.settings import Settings
+from tests.integration.lake_desk import Desk
 
 _ACCESS = {"AWS_ACCESS_KEY_ID": "AKIDFRAUDDESKTEST", "AWS_SECRET_ACCESS_KEY": "fraud-desk-test-secret"}
 
@@ -139,3 +140,12 @@ def db(settings: Settings) -> Iterator[mongo_client.Db]:
     yield database
     database.client.drop_database(database.name)
     database.client.close()
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[Desk]:
+    """An empty lake in the test's bucket."""
+    desk = Desk(settings)
+    yield desk
+    desk.tables.close()
+    desk.reader.close()

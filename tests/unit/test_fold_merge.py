@@ -15,9 +15,9 @@ from workers.curator_rows import changes_schema
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 # (id, seconds since START at which the change was committed, removed); offsets follow the order of the list.
-EVENTS = st.lists(
-    st.tuples(st.sampled_from("abcdef"), st.integers(0, 3), st.booleans()), max_size=25
-).map(lambda events: sorted(events, key=lambda event: event[1]))
+EVENTS = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 3), st.booleans()), max_size=25).map(
+    lambda events: sorted(events, key=lambda event: event[1])
+)
 
 
 def changes(events: list[tuple[str, int, bool]], first: int) -> pa.Table:

@@ -38,20 +38,26 @@ def line(document: Any, *, operation: str = "insert", key: Any = "t1", offset: i
 
 def test_a_document_becomes_one_flat_row_with_absent_parts_null() -> None:
     parsed = parse([line(document())], TRANSACTIONS_TABLE)
-    assert parsed.refusals == () and parsed.count == 1
+    assert parsed.refusals == ()
+    assert parsed.count == 1
     (row,) = parsed.changes.to_pylist()
     assert row["event_time"] == row["cluster_time"] == datetime(2026, 3, 1, 14, 2, 0, 123000, tzinfo=UTC)
     assert (row["transaction_id"], row["amount_minor"], row["merchant_country"], row["merchant_lon"]) == (
         "t1", 1234, "FR", 2.0,
     )  # fmt: skip
-    assert row["attributes"] == '{"x":[1,null]}' and row["score"] == 0.5
-    assert row["label"] is None and row["device_id"] is None and row["removed"] is False
+    assert row["attributes"] == '{"x":[1,null]}'
+    assert row["score"] == 0.5
+    assert row["label"] is None
+    assert row["device_id"] is None
+    assert row["removed"] is False
     assert [*parsed.changes.schema.names] == [*TRANSACTIONS.names, "removed"]
 
 
 def test_a_delete_needs_no_document() -> None:
     (row,) = parse([line(None, operation="delete")], TRANSACTIONS_TABLE).changes.to_pylist()
-    assert row["removed"] is True and row["transaction_id"] == "t1" and row["raw_offset"] == 7
+    assert row["removed"] is True
+    assert row["transaction_id"] == "t1"
+    assert row["raw_offset"] == 7
 
 
 @pytest.mark.parametrize(
@@ -77,9 +83,11 @@ def test_a_delete_needs_no_document() -> None:
 )
 def test_a_bad_record_is_refused_alone_and_its_values_are_not_repeated(bad: bytes, reason: str) -> None:
     parsed = parse([line(document(), offset=1), bad, line(document(), offset=3)], TRANSACTIONS_TABLE)
-    assert parsed.changes["raw_offset"].to_pylist() == [1, 3] and parsed.count == 3
+    assert parsed.changes["raw_offset"].to_pylist() == [1, 3]
+    assert parsed.count == 3
     (refusal,) = parsed.refusals
-    assert refusal.line == 1 and reason in refusal.reason
+    assert refusal.line == 1
+    assert reason in refusal.reason
     assert "4111" not in refusal.reason
 
 
@@ -103,11 +111,16 @@ def test_whatever_bson_holds_is_written_as_json() -> None:
         "a.b$c\x00": "\x00",
     }
     written = orjson.loads(encode("insert", T, ObjectId("1" * 24), odd, 3))
-    assert written["documentKey"] == {"_id": "1" * 24} and written["offset"] == 3
+    assert written["documentKey"] == {"_id": "1" * 24}
+    assert written["offset"] == 3
     full = written["fullDocument"]
-    assert full["naive"] == T and full["nan"] == {"$numberDouble": "nan"} and full["long"] == 5
-    assert full["list"] == [{"$numberDouble": "inf"}, 1.5, None] and full["decimal"] == {"$numberDecimal": "1.10"}
-    assert full["bytes"] == {"$binary": 16} and full["a.b$c\x00"] == "\x00"
+    assert full["naive"] == T
+    assert full["nan"] == {"$numberDouble": "nan"}
+    assert full["long"] == 5
+    assert full["list"] == [{"$numberDouble": "inf"}, 1.5, None]
+    assert full["decimal"] == {"$numberDecimal": "1.10"}
+    assert full["bytes"] == {"$binary": 16}
+    assert full["a.b$c\x00"] == "\x00"
     assert set(full["year 292277026"]) == {"$DatetimeMS"}
 
 

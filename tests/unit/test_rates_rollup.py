@@ -127,7 +127,9 @@ def oracle(rows: list[dict[str, Any]], query: RatesQuery) -> dict[tuple[date, st
     st.lists(TRANSACTION, max_size=40),
     st.sampled_from([None, *DIMENSIONS]),
     st.sampled_from(["day", "week", "month"]),
-    st.dictionaries(st.sampled_from(["channel", "country"]), st.sampled_from([("pos",), ("FR", "ecom"), ()]), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["channel", "country"]), st.sampled_from([("pos",), ("FR", "ecom"), ()]), max_size=2
+    ),
     st.integers(0, 100),
     st.integers(0, 100),
 )
@@ -141,7 +143,9 @@ def test_rates_equal_plain_sums_over_the_transactions(
     seen = {}
     for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
         if row.transactions == 0:
-            assert row.fraud_bps_count is None and row.fraud_bps_value is None and row.matured_share is None
+            assert row.fraud_bps_count is None
+            assert row.fraud_bps_value is None
+            assert row.matured_share is None
             continue
         seen[row.bucket, row.value] = tuple(row[2:])
     assert seen == oracle(rows, query)
@@ -166,7 +170,8 @@ def test_a_value_without_transactions_in_a_bucket_has_null_rates_there() -> None
     frame = rates_of(rows).table(RatesQuery(date(2026, 5, 1), date(2026, 6, 1), "day", "category")).frame
     assert len(frame) == 2 * 4  # two values, 29 May to 1 June
     empty = frame[frame["transactions"] == 0]
-    assert len(empty) == 6 and empty["fraud_bps_count"].isna().all()
+    assert len(empty) == 6
+    assert empty["fraud_bps_count"].isna().all()
 
 
 def test_an_unknown_dimension_and_a_reversed_range_are_refused() -> None:
@@ -196,5 +201,6 @@ def test_the_rollup_has_one_row_an_hour_and_combination() -> None:
     rows = [transaction(), transaction(), transaction(event_time=NOW - timedelta(days=3, hours=1))]
     table = pa.Table.from_pylist(rows, schema=pa.schema([TRANSACTIONS.field(name) for name in INPUT]))
     hourly = hourly_rates(table, NOW)
-    assert hourly.schema == RATES_HOURLY and hourly["transactions"].to_pylist() == [1, 2]
+    assert hourly.schema == RATES_HOURLY
+    assert hourly["transactions"].to_pylist() == [1, 2]
     assert hourly["segment"].unique().to_pylist() == ["unknown"]

@@ -1,0 +1,197 @@
+"""One uninterrupted run of the stream: changes in, objects and committed places out, in order."""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from services.adapters.change_stream import Change, ChangeSource, Place, PlaceStore
+from services.adapters.s3 import ObjectStore
+from services.errors import Conflict
+from services.lake_schema import LABELS_TOPIC, TRANSACTIONS_TOPIC
+from services.worker_status import Reporter
+from workers.stream_objects import Batch, encode, iso
+
+TOPICS = {"transactions": TRANSACTIONS_TOPIC, "labels": LABELS_TOPIC}
+# An idle stream saves its mark this often, so that history is never lost for want of traffic, and keeps its lease.
+IDLE_SAVE_SECONDS = 2.0
+_GZIP_LEVEL = 1
+# What has to be in memory at once is bounded whatever the documents' size.
+_MAX_BATCH_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When an object is closed: at `events` lines or `seconds` after its first one."""
+
+    events: int
+    seconds: float
+
+
+class Stream:
+    """One run from the committed place until `stop` is set or something fails.
+
+    `after_put` is called with the key between storing an object and committing its place: the point where a crash
+    leaves an object nobody knows of.
+    """
+
+    def __init__(
+        self,
+        source: ChangeSource,
+        places: PlaceStore,
+        objects: ObjectStore,
+        reporter: Reporter,
+        limits: Limits,
+        *,
+        stop: threading.Event,
+        after_put: Callable[[str], None] = lambda _key: None,
+    ) -> None:
+        self._source, self._places, self._objects, self._reporter = source, places, objects, reporter
+        self._limits, self._stop, self._after_put = limits, stop, after_put
+        self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._pending: Future[None] | None = None
+        self._place = Place()
+        self._committed = Place()
+        self._committed_at = 0.0
+        self._batches: dict[str, Batch] = {}
+        self._open_hour: int | None = None
+        self._opened_at = 0.0
+        self._bytes = 0
+        self._beat_at = 0.0
+        self._clock: tuple[datetime | None, str, int] = (None, "", 0)
+
+    def run(self) -> None:
+        """Raises Unavailable, Conflict (fenced off) or HistoryLost; what was read but not stored is read again."""
+        self._place = self._committed = self._places.claim()
+        self._begin_batches()
+        try:
+            if self._place.started_at is None and self._place.token is None:
+                begin = {"collection": next(iter(TOPICS)), "after": None}
+                self._place = replace(self._place, started_at=self._source.now(), copying=begin)
+                self._commit_place(self._place)
+            if self._place.copying is not None:
+                self._copy()
+            if not self._stop.is_set():
+                self._follow()
+            self._flush()
+            self._settle()
+        finally:
+            self._uploads.shutdown(wait=True, cancel_futures=True)
+
+    def _copy(self) -> None:
+        for change, place in self._source.copy(self._place):
+            self._add(change)
+            self._place = replace(self._place, copying=place.copying)
+            self._close_if_due()
+            if self._stop.is_set():
+                return
+        self._place = replace(self._place, copying=None)
+        self._flush()
+        self._settle()
+        self._commit_place(self._place)
+
+    def _follow(self) -> None:
+        with self._source.changes(self._place) as reader:
+            while not self._stop.is_set():
+                change = reader.next()
+                if change is not None:
+                    self._add(change)
+                    self._place = replace(self._place, token=reader.token, cluster_time=change.cluster_time)
+                    self._close_if_due()
+                    continue
+                self._place = replace(self._place, token=reader.token)
+                self._close_if_due()
+                self._save_if_idle()
+                self._reporter.beat(lag_seconds=self._lag())
+
+    def _add(self, change: Change) -> None:
+        at = self._clock
+        if change.cluster_time is not at[0]:
+            hour = int(change.cluster_time.timestamp()) // 3600
+            at = self._clock = (change.cluster_time, iso(change.cluster_time), hour)
+        if self._open_hour is not None and at[2] != self._open_hour:
+            self._flush()
+        if self._open_hour is None:
+            self._open_hour, self._opened_at = at[2], time.monotonic()
+        batch = self._batches[TOPICS[change.collection]]
+        if batch.first_time is None:
+            batch.first_time = change.cluster_time
+        line = encode(change.operation, at[1], change.document_id, change.document, batch.next_offset)
+        batch.lines.append(line)
+        self._bytes += len(line)
+
+    def _close_if_due(self) -> None:
+        if self._open_hour is None:
+            return
+        if time.monotonic() - self._beat_at >= 1.0:
+            self._beat_at = time.monotonic()
+            self._reporter.beat(lag_seconds=self._lag())
+        full = any(len(batch.lines) >= self._limits.events for batch in self._batches.values())
+        if full or self._bytes >= _MAX_BATCH_BYTES or time.monotonic() - self._opened_at >= self._limits.seconds:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Hand the filled objects over. Waits for those before them, so that they are committed in order."""
+        filled = [batch for batch in self._batches.values() if batch.lines]
+        if not filled:
+            return
+        self._settle()
+        offsets = {batch.topic: batch.next_offset for batch in self._batches.values()}
+        self._place = replace(self._place, offsets=offsets)
+        self._pending = self._uploads.submit(self._store, filled, self._place)
+        self._begin_batches()
+        self._reporter.beat(
+            counts={batch.topic.removeprefix("fraud."): len(batch.lines) for batch in filled},
+            lag_seconds=self._lag(),
+            position=dict(offsets),
+        )
+
+    def _begin_batches(self) -> None:
+        self._batches = {topic: Batch(topic, self._place.offsets.get(topic, 0)) for topic in TOPICS.values()}
+        self._open_hour, self._bytes = None, 0
+
+    def _settle(self) -> None:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def _store(self, batches: Sequence[Batch], place: Place) -> None:
+        for batch in batches:
+            body = _gzip(batch.body())
+            self._places.require_held()
+            try:
+                self._objects.put_if(batch.key, body, former_etag=None)
+            except Conflict:
+                # Ours from before a crash, or of somebody who took over: the fence in MongoDB tells.
+                former = self._objects.etag(batch.key)
+                self._places.commit(self._committed)
+                self._objects.put_if(batch.key, body, former_etag=former)
+            self._after_put(batch.key)
+        self._commit_place(place)
+
+    def _commit_place(self, place: Place) -> None:
+        self._places.commit(place)
+        self._committed, self._committed_at = place, time.monotonic()
+
+    def _save_if_idle(self) -> None:
+        if self._open_hour is not None or time.monotonic() - self._committed_at < IDLE_SAVE_SECONDS:
+            return
+        self._settle()
+        self._commit_place(self._place)
+
+    def _lag(self) -> float:
+        """Seconds since the oldest change that is read but not stored; 0 when there is none."""
+        if self._open_hour is None or self._place.cluster_time is None:
+            return 0.0
+        return max(0.0, (datetime.now(UTC) - self._place.cluster_time.replace(tzinfo=UTC)).total_seconds())
+
+
+def _gzip(body: bytes) -> bytes:
+    """gzip without a timestamp: the same lines are the same bytes."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
+    return packer.compress(body) + packer.flush()
