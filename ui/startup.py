@@ -77,7 +77,7 @@ def _steps(path: Path) -> None:
     elif first:
         st.markdown(
             "The first start builds a working desk on this machine: months of simulated card payments, a model trained "
-            "on them and put in service, and live traffic. It takes about a minute; later starts take seconds."
+            "on them and put in service, and live traffic. It takes a minute or two; later starts take seconds."
         )
     else:
         st.markdown("Everything you had is kept; its services are being started.")
