@@ -48,7 +48,7 @@ class Desk:
 
     @property
     def url(self) -> str:
-        return f"http://localhost:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @classmethod
     def start(cls, state: Path, *, port: int | None = None, extra: Mapping[str, str] | None = None) -> Desk:

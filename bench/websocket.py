@@ -56,10 +56,10 @@ async def reruns(
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in held.items())} if held else {}
     protocols = ["streamlit", held.get("_streamlit_xsrf", "none")]
     async with websockets.connect(
-        f"ws://localhost:{port}/_stcore/stream",
+        f"ws://127.0.0.1:{port}/_stcore/stream",
         subprotocols=[websockets.Subprotocol(p) for p in protocols],
         additional_headers=headers,
-        origin=websockets.Origin(f"http://localhost:{port}"),
+        origin=websockets.Origin(f"http://127.0.0.1:{port}"),
         max_size=None,
     ) as connection:
         out = []

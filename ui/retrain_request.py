@@ -55,16 +55,15 @@ def midnight(day: date) -> datetime:
 
 
 def preset_window(days: int, *, now: datetime) -> Window:
-    """The `days` whole UTC days before today, with every label known by now (to the minute)."""
-    end = midnight(now.date())
-    return Window(end - timedelta(days=days), end, now.replace(second=0, microsecond=0))
+    """The last `days` x 24 hours, with every label known by now: the newest verdicts, given a moment ago on payments of
+    today, are what a retraining is for."""
+    return Window(now - timedelta(days=days), now, now)
 
 
 def custom_window(first: date, last: date, cutoff: date, *, now: datetime) -> Window:
-    """Both days inclusive; nothing reaches into the future: a day that is not over ends now (to the minute)."""
-    present = now.replace(second=0, microsecond=0)
+    """Both days inclusive; nothing reaches into the future: a day that is not over ends now."""
     day = timedelta(days=1)
-    return Window(midnight(first), min(midnight(last) + day, present), min(midnight(cutoff) + day, present))
+    return Window(midnight(first), min(midnight(last) + day, now), min(midnight(cutoff) + day, now))
 
 
 def usual_name(now: datetime, window: Window) -> str:

@@ -72,15 +72,14 @@ def test_lift_needs_both_numbers(score: float | None, base: float, said: str | N
     assert retrain_view.lift(score, base) == said
 
 
-def test_a_preset_window_is_whole_days_before_today() -> None:
+def test_a_preset_window_reaches_to_this_moment_so_that_the_newest_verdicts_count() -> None:
     window = retrain_request.preset_window(90, now=NOW)
-    assert (window.end, window.days) == (datetime(2026, 11, 22, tzinfo=UTC), 90)
-    assert window.cutoff == datetime(2026, 11, 22, 14, 2, tzinfo=UTC)
+    assert (window.end, window.cutoff, window.days) == (NOW, NOW, 90)
 
 
 def test_custom_days_are_inclusive_and_never_reach_into_the_future() -> None:
     window = retrain_request.custom_window(date(2026, 11, 1), date(2026, 11, 22), date(2026, 11, 22), now=NOW)
-    assert window.end == window.cutoff == datetime(2026, 11, 22, 14, 2, tzinfo=UTC)
+    assert window.end == window.cutoff == NOW
     past = retrain_request.custom_window(date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 9), now=NOW)
     assert (past.days, past.cutoff) == (2, datetime(2026, 11, 10, tzinfo=UTC))
 
@@ -102,6 +101,6 @@ def test_changed_settings_are_sent_and_accepted() -> None:
 
 def test_young_labels_are_counted_and_old_windows_are_not_warned_about() -> None:
     recent = retrain_request.preset_window(120, now=NOW)
-    assert (retrain_request.young_labels(recent) or "").startswith("89 of 120 days")
+    assert (retrain_request.young_labels(recent) or "").startswith("90 of 120 days")
     old = Window(NOW - timedelta(days=200), NOW - timedelta(days=91), NOW)
     assert retrain_request.young_labels(old) is None

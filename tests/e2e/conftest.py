@@ -1,0 +1,65 @@
+"""One real desk for all end-to-end tests: `streamlit run app.py` on a fresh state folder, with a smaller history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.browser import browser, sign_in
+from bench.desk import Desk
+
+HISTORY = "20000"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium or Chrome, installed if there is none; never skipped (bench.browser.NoBrowser says why)."""
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The desk from nothing: set up, trained, deployed, with live traffic."""
+    state: Path = tmp_path_factory.mktemp("e2e") / "state"
+    started = Desk.start(state, extra={"FRAUD_DESK_HISTORY": HISTORY, "FRAUD_DESK_RATE": "2"})
+    try:
+        started.wait_ready(280)
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def signed_in(desk: Desk, chromium: Any) -> Iterator[Callable[[str], Any]]:
+    """signed_in("analyst") -> a page of a browser of their own, on their home screen."""
+    contexts = []
+
+    def open_as(role: str, **options: Any) -> Any:
+        context = chromium.new_context(viewport={"width": 1366, "height": 768}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        person = desk.people()[role]
+        sign_in(page, desk.url, person["email"], person["password"])
+        return page
+
+    yield open_as
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def stack(desk: Desk) -> Any:
+    """The services of the running desk, as its own processes see them."""
+    from services import bootstrap
+    from services.settings import Settings
+
+    patch = pytest.MonkeyPatch()
+    for name, value in desk.stack_environment().items():
+        patch.setenv(name, value)
+    yield bootstrap.build(Settings.from_environment())
+    patch.undo()
