@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from services.adapters.change_stream import Change, ChangeSource, Place, PlaceStore
 from services.adapters.s3 import ObjectStore
@@ -58,6 +59,8 @@ class Stream:
         self._place = Place()
         self._committed = Place()
         self._committed_at = 0.0
+        # The stream's mark and cluster time of the last change added; taken into the place when objects are closed.
+        self._read_to: tuple[Mapping[str, Any] | None, datetime | None] = (None, None)
         self._batches: dict[str, Batch] = {}
         self._open_hour: int | None = None
         self._opened_at = 0.0
@@ -68,6 +71,7 @@ class Stream:
     def run(self) -> None:
         """Raises Unavailable, Conflict (fenced off) or HistoryLost; what was read but not stored is read again."""
         self._place = self._committed = self._places.claim()
+        self._read_to = (self._place.token, self._place.cluster_time)
         self._begin_batches()
         try:
             if self._place.started_at is None and self._place.token is None:
@@ -101,13 +105,18 @@ class Stream:
                 change = reader.next()
                 if change is not None:
                     self._add(change)
-                    self._place = replace(self._place, token=reader.token, cluster_time=change.cluster_time)
+                    self._read_to = (reader.token, change.cluster_time)
                     self._close_if_due()
                     continue
-                self._place = replace(self._place, token=reader.token)
+                self._read_to = (reader.token, self._read_to[1])
                 self._close_if_due()
                 self._save_if_idle()
                 self._reporter.beat(lag_seconds=self._lag())
+
+    def _current(self) -> Place:
+        """The place after the last change that was added."""
+        token, cluster_time = self._read_to
+        return replace(self._place, token=token, cluster_time=cluster_time)
 
     def _add(self, change: Change) -> None:
         at = self._clock
@@ -142,7 +151,7 @@ class Stream:
             return
         self._settle()
         offsets = {batch.topic: batch.next_offset for batch in self._batches.values()}
-        self._place = replace(self._place, offsets=offsets)
+        self._place = replace(self._current(), offsets=offsets)
         self._pending = self._uploads.submit(self._store, filled, self._place)
         self._begin_batches()
         self._reporter.beat(
@@ -182,13 +191,15 @@ class Stream:
         if self._open_hour is not None or time.monotonic() - self._committed_at < IDLE_SAVE_SECONDS:
             return
         self._settle()
+        self._place = self._current()
         self._commit_place(self._place)
 
     def _lag(self) -> float:
         """Seconds since the oldest change that is read but not stored; 0 when there is none."""
-        if self._open_hour is None or self._place.cluster_time is None:
+        seen = self._read_to[1]
+        if self._open_hour is None or seen is None:
             return 0.0
-        return max(0.0, (datetime.now(UTC) - self._place.cluster_time.replace(tzinfo=UTC)).total_seconds())
+        return max(0.0, (datetime.now(UTC) - seen.replace(tzinfo=UTC)).total_seconds())
 
 
 def _gzip(body: bytes) -> bytes:

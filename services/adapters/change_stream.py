@@ -246,6 +246,8 @@ class ChangeReader:
 
     def __init__(self, stream: DatabaseChangeStream[Document]) -> None:
         self._stream = stream
+        # Resumes after the last change returned, or after the last empty batch.
+        self.token: Mapping[str, Any] | None = stream.resume_token
         self._stamp: tuple[int, datetime] = (0, datetime.fromtimestamp(0, UTC))
 
     def __enter__(self) -> Self:
@@ -254,17 +256,14 @@ class ChangeReader:
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
-    @property
-    def token(self) -> Mapping[str, Any] | None:
-        """Resumes after the last change returned, or after the last empty batch."""
-        return self._stream.resume_token
-
     def next(self) -> Change | None:
         """The next change, or None when nothing happened within the stream's waiting time."""
         with _history():
             event = self._stream.try_next()
         if event is None:
+            self.token = self._stream.resume_token
             return None
+        self.token = event["_id"]
         operation = event["operationType"]
         if operation not in _OPERATIONS:
             raise HistoryLost(
