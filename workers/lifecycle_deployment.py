@@ -77,7 +77,7 @@ class DeploymentSteps:
         return self._store.save(replace(deployment, state=DeploymentState.UPDATING, note=None))
 
     def _ensure_model(self, model: ModelVersion) -> str:
-        name = f"fraud-desk-{model.model_version}"
+        name = f"{self._serving.package_group}-{model.model_version}"
         environment = {
             "FRAUD_DESK_MODEL_VERSION": model.model_version,
             "SAGEMAKER_PROGRAM": "inference.py",

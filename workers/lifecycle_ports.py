@@ -99,9 +99,14 @@ class Artifacts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Where and as what models are served. `image` is used when a package names none."""
+    """Where and as what models are served.
+
+    `image` is used when a package names none. Models are named `<package_group>-<version>`, so that two installations
+    in one account do not meet.
+    """
 
     endpoint_name: str
+    package_group: str
     role_arn: str
     image: str
     instance_type: str

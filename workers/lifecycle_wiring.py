@@ -56,6 +56,7 @@ def wire(settings: Settings, *, lake: Tables | None = None, build_command: tuple
     )
     serving = Serving(
         endpoint_name=settings.endpoint_name,
+        package_group=settings.model_package_group,
         role_arn=settings.sagemaker_role_arn,
         image=settings.training_image,
         instance_type=settings.serving_instance,

@@ -12,7 +12,7 @@ from workers.lifecycle_deployment import SETTLE, DeploymentSteps
 from workers.lifecycle_ports import Serving
 
 NAME = "fraud-desk"
-SERVING = Serving(NAME, "arn:aws:iam::123456789012:role/sm", "image:1", "ml.m5.large")
+SERVING = Serving(NAME, "fraud-desk", "arn:aws:iam::123456789012:role/sm", "image:1", "ml.m5.large")
 D = DeploymentState
 PROPERTIES = {"review_threshold": "0.4", "decline_threshold": "0.8"}
 
