@@ -165,6 +165,7 @@ def run(lines: list[Line[Any]], pulse: Pulse, stop: threading.Event) -> None:
 def work(parts: Parts) -> int:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("pyiceberg").setLevel(logging.WARNING)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

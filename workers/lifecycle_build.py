@@ -51,6 +51,7 @@ def build_for(experiment: Experiment, lake: Lake, objects: ObjectStore) -> None:
 
 def main(experiment_id: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("pyiceberg").setLevel(logging.WARNING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         settings = Settings.from_environment()
@@ -71,7 +72,8 @@ def _say(sentence: str, code: int) -> int:
 
 def _end_with_parent() -> None:
     """Block until the parent's end of our input closes, then end at once: its successor starts its own builder."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not through sys.stdin: its lock, held by a waiting thread, would abort a normal exit
+        pass
     os._exit(1)
 
 
