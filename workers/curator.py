@@ -56,8 +56,8 @@ class Curator:
         self._lake, self._objects, self._reporter, self._clock = lake, objects, reporter, clock
         self._after_fold = after_fold
         self._topics = (
-            TopicFolder(lake, objects, TRANSACTIONS_TOPIC, TRANSACTIONS_TABLE),
-            TopicFolder(lake, objects, LABELS_TOPIC, LABELS_TABLE),
+            TopicFolder(lake, objects, TRANSACTIONS_TOPIC, TRANSACTIONS_TABLE, progress=self._beat),
+            TopicFolder(lake, objects, LABELS_TOPIC, LABELS_TABLE, progress=self._beat),
         )
         self._rolled_up_at = float("-inf")
         self._maintained_at: float | None = None
@@ -72,12 +72,15 @@ class Curator:
                 self._after_fold(topic.table.name)
                 self._report(topic, folded)
         if not more or time.monotonic() - self._rolled_up_at >= _ROLLUP_SECONDS:
-            roll_up(self._lake, self._clock())
+            roll_up(self._lake, self._clock(), self._beat)
             self._rolled_up_at = time.monotonic()
         if not more:
             self._reporter.beat(lag_seconds=0.0)
             self._maintain_if_due()
         return more
+
+    def _beat(self) -> None:
+        self._reporter.beat()
 
     def _report(self, topic: TopicFolder, folded: Folded) -> None:
         lag = (self._clock() - folded.cluster_time).total_seconds() if folded.more and folded.cluster_time else 0.0
@@ -85,6 +88,7 @@ class Curator:
             counts={"folded": folded.folded, "quarantined": folded.quarantined},
             lag_seconds=max(0.0, lag),
             position={**self._lake_position(), topic.name: folded.next_offset},
+            force=True,
         )
 
     def _lake_position(self) -> dict[str, int]:
@@ -100,7 +104,7 @@ class Curator:
         self._maintained_at = now
         for name in TABLES:
             done = maintain(self._lake, self._objects, name, now=self._clock())
-            log.info("curator.maintained", extra={"table": name, "expired": done.expired, "deleted": done.deleted})
+            log.info("curator.maintained %s: %d snapshots expired, %d files deleted", name, done.expired, done.deleted)
             self._reporter.beat()
 
 
@@ -138,7 +142,7 @@ def _keep_folding(settings: Settings, lake: IcebergLake, reporter: Reporter, sto
         except (Unavailable, Conflict) as error:
             failures += 1
             pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6))
-            log.warning("curator.waiting", extra={"reason": error.message, "pause_seconds": pause})
+            log.warning("curator.waiting %.1f s: %s", pause, error.message)
             reporter.beat(WorkerState.WAITING, error=f"{error.message} Nothing is lost: it is tried again.")
             _wait(stop, reporter, WorkerState.WAITING, pause)
 
@@ -152,6 +156,8 @@ def _wait(stop: threading.Event, reporter: Reporter, state: WorkerState, seconds
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for noisy in ("pyiceberg", "botocore"):  # a line for every file they open
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     settings = Settings.from_environment()
     # Documents by the thousand and no cycles among them: collecting them as usual costs a quarter of the time.
     gc.set_threshold(100_000, 20, 100)

@@ -6,7 +6,7 @@ import gzip
 import logging
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # Lines folded in one commit; at about 400 bytes a row this bounds memory whatever the backlog.
 CHUNK_EVENTS = 80_000
 # Rows of the lake held at once while a commit is prepared.
-GROUP_ROWS = 100_000
+GROUP_ROWS = 50_000
 _START_OFFSET = re.compile(r"\+\d+\+(\d{10,})\.json\.gz$")
 _READ_AHEAD = 4
 
@@ -62,10 +62,13 @@ class TopicFolder:
         table: LakeTable,
         *,
         chunk_events: int = CHUNK_EVENTS,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
+        """`progress` is called every second or so of work, for the heartbeat."""
         self.name, self.table = topic, table
         self.next_offset = 0
         self._lake, self._objects, self._chunk = lake, objects, chunk_events
+        self._progress = progress
 
     def fold(self) -> Folded | None:
         """Fold the next objects in one commit. None when there is nothing new.
@@ -80,6 +83,7 @@ class TopicFolder:
         folded = quarantined = lines = 0
         more = False
         for info, content in self._contents(self._pending(place)):
+            self._progress()
             if lines >= self._chunk:
                 more = True
                 break
@@ -118,7 +122,7 @@ class TopicFolder:
         listed = self._objects.list(prefix, start_after=last[:-1])
         first = next(listed, None)
         if first is None or first.key != last:
-            log.warning("curator.last_object_gone", extra={"key": last})
+            log.warning("curator.last_object_gone %s", last)
             if first is not None:
                 yield first
             yield from listed
@@ -176,6 +180,7 @@ class TopicFolder:
             former = [stored[start] for start in group if start in stored]
             existing = self._lake.read_partitions(self.table.name, former, self.table.schema.names)
             here = pa.concat_tables([placed.filter(inside), removed])
+            self._progress()
             yield former, combine(existing, here, self.table)
 
     def _touched(self, changes: pa.Table, snapshot_id: int | None) -> set[date]:
@@ -200,10 +205,10 @@ class TopicFolder:
         ]
         body = b"\n".join(orjson.dumps(record) for record in records) + b"\n"
         self._objects.put(key.replace(RAW_ROOT, QUARANTINE_ROOT, 1), gzip.compress(body, mtime=0))
-        log.warning("curator.quarantined", extra={"key": key, "records": len(records)})
+        log.warning("curator.quarantined %d records of %s", len(records), key)
 
 
-def roll_up(lake: IcebergLake, now: datetime) -> int:
+def roll_up(lake: IcebergLake, now: datetime, progress: Callable[[], None] = lambda: None) -> int:
     """Bring `rates_hourly` to the current snapshot of `transactions`. Returns the number of days computed.
 
     What has to be computed is every day whose files differ between the snapshot the rollup names and the current one,
@@ -222,7 +227,7 @@ def roll_up(lake: IcebergLake, now: datetime) -> int:
         try:
             former, complete = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=done), True
         except NotFound:
-            log.warning("curator.rollup_from_scratch", extra={"snapshot_id": done})
+            log.warning("curator.rollup_from_scratch: snapshot %s is gone", done)
     days = {
         day
         for day in {*current, *former}
@@ -239,6 +244,7 @@ def roll_up(lake: IcebergLake, now: datetime) -> int:
                 TRANSACTIONS_TABLE.name, [current[day] for day in group if day in current], INPUT
             )
             replaced = [stored[day] for day in group if complete and day in stored]
+            progress()
             yield replaced, hourly_rates(rows, now)
 
     position = {"transactions_snapshot": state.snapshot_id}

@@ -79,7 +79,7 @@ def _keep_streaming(
         except (Unavailable, Conflict) as error:
             failures = 1 if time.monotonic() - began > 60 else failures + 1
             pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6))
-            log.warning("stream.waiting", extra={"reason": error.message, "pause_seconds": pause})
+            log.warning("stream.waiting %.1f s: %s", pause, error.message)
             _wait(stop, reporter, pause, f"{error.message} Nothing is lost: changes are kept and read again.")
 
 
@@ -93,6 +93,7 @@ def _wait(stop: threading.Event, reporter: Reporter, seconds: float, reason: str
 
 def main(arguments: Sequence[str] = ()) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = Settings.from_environment()
     # Documents by the thousand and no cycles among them: collecting them as usual costs a quarter of the time.
     gc.set_threshold(100_000, 20, 100)
