@@ -45,6 +45,8 @@ class Desk:
     started: float
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
+    # The stack was running before and is not this desk's to stop.
+    found: bool = False
 
     @property
     def url(self) -> str:
@@ -55,12 +57,15 @@ class Desk:
         state.mkdir(parents=True, exist_ok=True)
         port = port or free_port()
         environment = clean_environment({"FRAUD_DESK_STATE": str(state)} | dict(extra or {}))
+        asked = [sys.executable, "-m", "embedded", "status", "--state", str(state), "--json"]
+        status = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+        found = status.returncode == 0 and bool(json.loads(status.stdout or b"{}").get("processes"))
         log = state.parent / f"{state.name}-app.log"
         command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
         started = time.monotonic()
         with log.open("ab") as out:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
-        return cls(state, port, process, started, log, environment)
+        return cls(state, port, process, started, log, environment, found)
 
     def progress(self) -> dict[str, Any]:
         try:
@@ -106,6 +111,8 @@ class Desk:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.found:
+            return
         # The stack ends with its parent; wait until its folder is free again.
         down = [sys.executable, "-m", "embedded", "down", "--state", str(self.state)]
         subprocess.run(down, cwd=ROOT, env=self.environment, capture_output=True, timeout=60, check=False)

@@ -21,7 +21,7 @@ def test_the_selected_row_stays_the_same_transaction_while_rows_arrive(desk: Any
     page = signed_in("analyst")
     page.goto(f"{desk.url}/queue")
     page.get_by_role("radio", name="All transactions").click()
-    page.locator(".st-key-panel-start button").click()
+    page.locator(".st-key-panel-start button").first.click()
     first = selected_id(page)
     since = datetime.now(UTC)
     for _ in range(4):
@@ -29,10 +29,10 @@ def test_the_selected_row_stays_the_same_transaction_while_rows_arrive(desk: Any
         assert selected_id(page) == first
     arrived = stack.transactions.newer(QueueFilter(view=QueueView.ALL), since=since - timedelta(seconds=1))
     assert arrived >= 3, "live traffic arrived meanwhile"
-    page.locator(".st-key-queue-new button").click()
+    page.locator(".st-key-queue-new button").first.click()
     page.wait_for_timeout(2500)
     assert selected_id(page) == first
-    page.locator(".st-key-panel-Next button").click()
+    page.locator(".st-key-panel-Next button").first.click()
     page.wait_for_timeout(1500)
     assert selected_id(page) != first
 
@@ -67,15 +67,15 @@ def test_two_analysts_on_one_alert_the_second_is_told(desk: Any, signed_in: Any,
     first, second = signed_in("analyst"), signed_in("analyst")
     for page in (first, second):
         page.goto(f"{desk.url}/transaction?id={alert}")
-        page.locator(".st-key-verdict-genuine button").wait_for()
-    first.locator(".st-key-verdict-genuine button").click()
+        page.locator(".st-key-verdict-genuine button").first.wait_for()
+    first.locator(".st-key-verdict-genuine button").first.click()
     deadline = time.monotonic() + 10
     while stack.transactions.get(alert).label is None and time.monotonic() < deadline:
         time.sleep(0.2)
     note = second.get_by_role("textbox", name="Note")
     note.fill("my own view")
     note.press("Control+Enter")
-    second.locator(".st-key-verdict-fraud button").click()
+    second.locator(".st-key-verdict-fraud button").first.click()
     expect(second.get_by_text(re.compile("Ana Ruiz decided genuine at"))).to_be_visible()
     expect(second.get_by_role("textbox", name="Note")).to_have_value("my own view")
     assert stack.transactions.get(alert).label.value == "genuine"
