@@ -41,6 +41,8 @@ from services.worker_status import Reporter
 
 # Workers may wait longer for a busy database than a person in front of a screen.
 WORKER_TIMEOUT_SECONDS = 20.0
+# A screen says within five seconds that AWS does not answer. Scoring a whole file takes the model longer than that.
+SCREEN_READ_SECONDS, SCORE_READ_SECONDS = 2.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,16 @@ class Services:
 def build(settings: Settings | None = None) -> Services:
     settings = settings or Settings.from_environment()
     db = connect(settings, app="fraud-desk-screens")
-    sagemaker = SageMaker(region=settings.region)
+    sagemaker = SageMaker(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     models = Models(registry=sagemaker, group=settings.model_package_group)
-    training = Training(store=MongoExperiments(db), logs=TrainingJobLogs(region=settings.region))
+    logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
+    training = Training(store=MongoExperiments(db), logs=logs)
     deployment = DeploymentService(
         store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
     )
     lake = Lake(IcebergLake(settings))
-    api = ScoringApi(functions=LambdaFunctions(region=settings.region), function=settings.score_function)
+    functions = LambdaFunctions(region=settings.region, read_seconds=SCORE_READ_SECONDS, attempts=1)
+    api = ScoringApi(functions=functions, function=settings.score_function)
     return Services(
         settings=settings,
         transactions=Transactions(MongoTransactionStore(db)),

@@ -44,7 +44,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Warning:
-    """Something is down: what, since when, and what still works, in one sentence."""
+    """Something is down: `sentence` says all of it to people (what, since when, what still works)."""
 
     key: str
     sentence: str
@@ -100,6 +100,7 @@ class Health:
     ) -> None:
         self._statuses, self._store, self._lake = statuses, store, lake
         self._training, self._endpoint, self._clock = training, endpoint, clock
+        self._store_lost_at: datetime | None = None
 
     def warnings(self) -> tuple[Warning, ...]:
         """What is down now; empty when all is well. One cheap read; never raises Unavailable."""
@@ -107,8 +108,13 @@ class Health:
         try:
             statuses = self._statuses.all()
         except Unavailable:
-            text = "MongoDB is not reachable: screens show what was read last and decisions cannot be saved."
-            return (Warning("mongodb", text, None),)
+            since = self._store_lost_at = self._store_lost_at or now
+            text = (
+                f"MongoDB is not reachable since {since:%H:%M:%S} UTC: "
+                "screens show what was read last and decisions cannot be saved."
+            )
+            return (Warning("mongodb", text, since),)
+        self._store_lost_at = None
         return tuple(
             warning for status in statuses if (warning := _warning(status, now)) and status.name in _MEANING
         )

@@ -183,10 +183,8 @@ def warnings() -> None:
     except ServiceError as error:
         st.warning(fmt.literal(error.message), icon=":material/cloud_off:")
         return
-    now = datetime.now(UTC)
     for item in found:
-        since = f" Since {fmt.clock(item.since, now, seconds=True)}." if item.since else ""
-        st.warning(fmt.literal(item.sentence + since), icon=":material/warning:")
+        st.warning(fmt.literal(item.sentence), icon=":material/warning:")
 
 
 def _either(names: list[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from services.domain.states import AlertStatus, LabelValue
+from services.health import Warning
 from tests.pages.conftest import Open, failed, text_of
 from ui import queue_state
 
@@ -75,6 +77,13 @@ def test_an_outage_keeps_rows_and_note_and_stops_verdicts(open_page: Open, desk:
     assert "decisions cannot be saved, your text is kept" in said
     assert at.text_area(key=f"note-{identifier}").value == "called the customer"
     assert all(at.button(key=f"verdict-{value}").disabled for value in LabelValue)
+
+
+def test_a_warning_says_its_time_once(open_page: Open, desk: Any) -> None:
+    sentence = "Scoring waits since 11:55:00 UTC (S3 is not reachable): new transactions arrive but wait unscored."
+    desk.health.shown = (Warning("scorer", sentence, datetime(2026, 6, 1, 11, 55, tzinfo=UTC)),)
+    at = open_page("analyst", "queue")
+    assert [w.value.replace("\\", "") for w in at.warning] == [sentence]
 
 
 def test_an_address_restores_view_filters_and_order(open_page: Open) -> None:

@@ -107,7 +107,9 @@ def test_a_waiting_worker_says_why_and_since_when():
 def test_mongodb_down_is_one_warning_and_hops_still_answer():
     error = Unavailable("MongoDB is not reachable.", dependency="MongoDB")
     h = health(Statuses(error=error), Probe(down=error))
-    assert [w.key for w in h.warnings()] == ["mongodb"]
+    (warning,) = h.warnings()
+    assert warning.key == "mongodb"
+    assert warning.sentence.startswith("MongoDB is not reachable since 12:00:00 UTC: ")
     assert {hop.state for hop in h.hops()} == {HopState.DOWN}
 
 
