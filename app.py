@@ -10,7 +10,6 @@ and what it says in environment.json becomes this process's environment before a
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
 import os
 import sys
@@ -30,8 +29,6 @@ from services.errors import ServiceError
 from ui.middleware import Edge
 from ui.startup import is_ready
 
-# What the first page would otherwise import while somebody waits for it.
-HEAVY = ("pandas", "pyarrow", "plotly.graph_objects", "pymongo", "boto3", "ui.wiring")
 MIN_COOKIE_SECRET = 32
 # Streamlit puts the port that it really listens on in the place of {port}.
 PUBLIC_URL = os.environ.get("FRAUD_DESK_PUBLIC_URL", "http://127.0.0.1:{port}").rstrip("/")
@@ -88,33 +85,38 @@ def refuse_unsafe(secrets: dict[str, Any]) -> None:
         sys.exit(f"Fraud Desk does not start: {'; '.join(problems)}.")
 
 
-def warm_up() -> None:
-    """Import what pages need, then take everything made so far out of the garbage collector's sight.
-
-    Streamlit collects after every rerun; walking the modules' objects each time costs everybody 40 to 150 ms.
-    """
-    for module in HEAVY:
-        importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
+async def warm_up() -> None:
+    """At once what needs nobody, and once the stack is set up what needs it."""
+    # Imported in the thread: it brings half of the product along, which must not keep the first page waiting.
+    warm = await asyncio.to_thread(importlib.import_module, "ui.warm")
+    await asyncio.to_thread(warm.modules_and_clients)
+    while not ready():
+        await asyncio.sleep(0.5)
+    await asyncio.to_thread(warm.first_answers)
 
 
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
-    warming = asyncio.create_task(asyncio.to_thread(warm_up))
+    warming = asyncio.create_task(warm_up())
     try:
         yield
     finally:
+        warming.cancel()
         await asyncio.wait([warming])
         if services is not None:
             await asyncio.to_thread(services.release)
 
 
+def ready() -> bool:
+    """Whether people can work: nothing to set up here, or it is set up."""
+    progress = os.environ.get("FRAUD_DESK_SETUP_PROGRESS")
+    return progress is None or is_ready(Path(progress))
+
+
 async def readyz(request: Request) -> JSONResponse:
     """For load balancers: 200 once people can sign in, 503 while the first start is under way."""
-    progress = os.environ.get("FRAUD_DESK_SETUP_PROGRESS")
-    ready = progress is None or is_ready(Path(progress))
-    return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+    answer = ready()
+    return JSONResponse({"ready": answer}, status_code=200 if answer else 503)
 
 
 services = start_services()

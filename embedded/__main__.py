@@ -84,9 +84,12 @@ def _up(folder: StateFolder, arguments: argparse.Namespace, table_of: Callable[[
         lock = folder.try_lock()
         if lock is not None:
             return _own(folder, lock, arguments, table_of)
+        began = time.monotonic()
         joined = _join(folder, arguments.leash)
         if joined is not None:
             return joined
+        if time.monotonic() - began > 1.0:
+            deadline = time.monotonic() + _HAND_OVER_SECONDS  # it ran for a while and has just ended
         if time.monotonic() > deadline:
             raise ServiceError(f"Another process holds {folder.lock} and does not answer; end it and try again.")
         time.sleep(0.1)  # the owner has just begun, or is about to end
@@ -124,11 +127,13 @@ def _join(folder: StateFolder, leash: int | None) -> int | None:
 
     try:
         with Control(folder) as control:
+            if control.ask("status", timeout_s=10).get("stopping"):
+                control.wait_end()
+                return None
             _notify(leash, "environment")
-            control.ask("status", timeout_s=10)
             print(f"Found the stack of {folder.path} (process {control.pid}).", file=sys.stderr)
             if leash is not None:
-                return _leave_healing(control)
+                return _stay_by(control, leash)
             answer = control.ask("heal", timeout_s=None)
             if answer.get("stopping"):
                 control.wait_end()
@@ -143,13 +148,15 @@ def _join(folder: StateFolder, leash: int | None) -> int | None:
         return None
 
 
-def _leave_healing(control: Control) -> int:
-    """Ask for the dead to be started, and do not wait: the page shows the progress."""
+def _stay_by(control: Control, leash: int) -> int | None:
+    """Have the dead started, without waiting: the page shows the progress. Then stay for as long as the screens hold the
+    leash: when the stack ends under them (its owner was closed), None asks the caller to take it over.
+    """
     from embedded.control import NotRunning
 
     with contextlib.suppress(NotRunning):
         control.ask("heal", timeout_s=0.5)
-    return 0
+    return None if control.wait_end_or_hang_up(leash) else 0
 
 
 def _print_line(summary: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -106,6 +107,23 @@ class Control:
             raise NotRunning("The stack has ended.")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def wait_end_or_hang_up(self, descriptor: int) -> bool:
+        """Block until the stack ends (True) or the other side of `descriptor` is closed (False).
+
+        Answers still on their way are read and dropped.
+        """
+        self._socket.settimeout(None)
+        while True:
+            readable, _, _ = select.select([self._socket, descriptor], [], [])
+            if descriptor in readable and os.read(descriptor, 64) == b"":
+                return False
+            if self._socket in readable:
+                try:
+                    if self._socket.recv(_MAX_LINE) == b"":
+                        return True
+                except OSError:
+                    return True
 
     def wait_end(self, *, timeout_s: float | None = None) -> bool:
         """Block until the stack ends; False when it has not after `timeout_s`."""

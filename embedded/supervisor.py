@@ -221,6 +221,7 @@ class Supervisor:
         return {
             "ready": ready and self._failure is None,
             "failed": self._failure,
+            "stopping": self._stop.is_set(),
             "processes": [k.status() for k in self._keepers.values()],
         }
 

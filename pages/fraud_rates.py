@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import UTC, datetime
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from services.access import Permission
@@ -40,6 +42,10 @@ def _values(dimension: str) -> tuple[str, ...]:
     return tuple(value for value in found if value is not None)
 
 
+def _key(choice: Choice) -> tuple[Hashable, ...]:
+    return ("rates.table", choice.range, choice.bucket, choice.dimension, tuple(sorted(choice.filters.items())))
+
+
 def _read(choice: Choice) -> wiring.Read[RatesResult]:
     query = RatesQuery(
         start=choice.range.start,
@@ -48,9 +54,8 @@ def _read(choice: Choice) -> wiring.Read[RatesResult]:
         dimension=choice.dimension,
         filters=choice.filters,
     )
-    key = ("rates.table", choice.range, choice.bucket, choice.dimension, tuple(sorted(choice.filters.items())))
     return wiring.last_good(
-        key, lambda: wiring.services().rates.table(query), ttl=TTL_SECONDS, source="S3", background=True
+        _key(choice), lambda: wiring.services().rates.table(query), ttl=TTL_SECONDS, source="S3", background=True
     )
 
 
@@ -87,16 +92,20 @@ def _range_words(choice: Choice) -> str:
     return f"{start.day} {start:%b} to {end.day} {end:%b %Y}, UTC days"
 
 
-def _chart(frame: pd.DataFrame, choice: Choice) -> None:
+def _chart(frame: pd.DataFrame, choice: Choice, *, of: Hashable) -> None:
     colors = charts.palette()
-    folded, names = rates_frames.folded(frame, choice.measure)
-    figure = charts_rates.rates(folded, names, measure=choice.measure, bucket=choice.bucket, colors=colors)
+
+    def make() -> go.Figure:
+        folded, names = rates_frames.folded(frame, choice.measure)
+        return charts_rates.rates(folded, names, measure=choice.measure, bucket=choice.bucket, colors=colors)
+
+    figure = wiring.drawn(("rates.chart", of, choice.measure, colors), make)
     by = f" by {rates_bar.dimension_name(choice.dimension).lower()}" if choice.dimension else ""
     alt = f"Fraud in basis points by {choice.measure} a {choice.bucket}{by}, {_range_words(choice)}; numbers beneath"
     charts.show(figure, key="rates-chart", alt=alt)
 
 
-def _table(frame: pd.DataFrame, choice: Choice) -> None:
+def _table(frame: pd.DataFrame, choice: Choice, *, of: Hashable) -> None:
     config: dict[str, object] = {
         "fraud_bps_value": st.column_config.NumberColumn("By value (bps)", format="%.1f"),
         "fraud_bps_count": st.column_config.NumberColumn("By count (bps)", format="%.1f"),
@@ -108,7 +117,10 @@ def _table(frame: pd.DataFrame, choice: Choice) -> None:
         "matured_share": st.column_config.NumberColumn("Matured", format="percent"),
     }
     if choice.dimension:
-        rows = rates_frames.by_value(frame, choice.measure)
+        rows = wiring.drawn(
+            ("rates.by_value", of, choice.measure), lambda: rates_frames.by_value(frame, choice.measure)
+        )
+        rows = rows.copy()
         rows["value"] = [rates_bar.shown(str(value)) for value in rows["value"]]
         config |= {
             "value": st.column_config.TextColumn(rates_bar.dimension_name(choice.dimension), pinned=True),
@@ -119,7 +131,7 @@ def _table(frame: pd.DataFrame, choice: Choice) -> None:
         }
         order = ["value", choice.measure.column, "trend", "share_of_fraud"]
     else:
-        rows = rates_frames.by_bucket(frame)
+        rows = wiring.drawn(("rates.by_bucket", of), lambda: rates_frames.by_bucket(frame)).copy()
         starts = pd.to_datetime(rows["bucket"])
         rows["bucket"] = [charts_rates.bucket_name(start, choice.bucket) for start in starts]
         config["bucket"] = st.column_config.TextColumn(fmt.word(choice.bucket), pinned=True)
@@ -167,9 +179,10 @@ def _render() -> None:
             page.empty("The lake is empty so far", "Rates appear when the first transactions have streamed to S3.")
             return
         _headline(frame, choice)
-        _chart(frame, choice)
+        of = (*_key(choice), read.value.snapshot_id)
+        _chart(frame, choice, of=of)
         if not frame.empty:
-            _table(frame, choice)
+            _table(frame, choice, of=of)
 
 
 _render()

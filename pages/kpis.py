@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -24,14 +25,14 @@ def _summary(now: datetime) -> wiring.Read[KpiSummary]:
     )
 
 
-def _daily(now: datetime) -> pd.DataFrame:
-    """60 days of the lake's rates by day, the newest included."""
+def _daily(now: datetime) -> tuple[pd.DataFrame, int | None]:
+    """60 days of the lake's rates by day, the newest included, and the snapshot they are of."""
     today = now.date()
     query = RatesQuery(start=today - timedelta(days=59), end=today, bucket="day", dimension=None, filters={})
     read = wiring.last_good(
         ("rates.daily", today), lambda: wiring.services().rates.table(query), ttl=60.0, source="S3", background=True
     )
-    return with_alert_rate(read.value.frame)
+    return with_alert_rate(read.value.frame), read.value.snapshot_id
 
 
 def _tile(tile: kpi_tiles.Tile, compared: str) -> None:
@@ -86,7 +87,7 @@ def _backlog(backlog: Backlog, now: datetime) -> None:
 
 def _trends(now: datetime) -> None:
     try:
-        frame = _daily(now)
+        frame, snapshot_id = _daily(now)
     except ServiceError as error:
         st.caption(
             f":material/cloud_off: The daily course comes from S3 and cannot be shown: {fmt.literal(error.message)}"
@@ -99,9 +100,11 @@ def _trends(now: datetime) -> None:
         (right, "alert_rate", "Alert rate by day, last 30 days over the 30 before"),
     ):
         with column:
-            charts.show(
-                charts_kpis.daily(frame, name, today=now.date(), colors=colors), key=f"kpis-trend-{name}", alt=alt
+            figure = wiring.drawn(
+                ("kpis.trend", name, snapshot_id, now.date(), colors),
+                partial(charts_kpis.daily, frame, name, today=now.date(), colors=colors),
             )
+            charts.show(figure, key=f"kpis-trend-{name}", alt=alt)
 
 
 def _how() -> None:

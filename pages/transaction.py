@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from services.access import Actor, Permission
@@ -106,7 +108,10 @@ def _why(t: Transaction) -> None:
         return
     colors = charts.palette()
     charts.show(
-        score_parts.reason_chart(t.score.reasons, colors=colors),
+        wiring.drawn(
+            ("transaction.reasons", t.transaction_id, t.score.scored_at, colors),
+            partial(score_parts.reason_chart, t.score.reasons, colors=colors),
+        ),
         key="transaction-reasons",
         alt="Reasons for the score: " + "; ".join(r.text for r in t.score.reasons),
     )
@@ -133,14 +138,20 @@ def _customer(t: Transaction) -> None:
         cells = st.columns([62, 38] if placed else [1], gap="medium")
         with cells[0]:
             charts.show(
-                transaction_charts.history(rows, highlighted=t.transaction_id, colors=colors),
+                wiring.drawn(
+                    ("transaction.history", t.transaction_id, rows, colors),
+                    partial(transaction_charts.history, rows, highlighted=t.transaction_id, colors=colors),
+                ),
                 key="transaction-history",
                 alt="Amounts of this customer's payments over time, this one ringed",
             )
         if placed and home and shop:
             with cells[1]:
                 charts.show(
-                    transaction_charts.place(home, shop, name="merchant", colors=colors),
+                    wiring.drawn(
+                        ("transaction.place", t.transaction_id, colors),
+                        partial(transaction_charts.place, home, shop, name="merchant", colors=colors),
+                    ),
                     key="transaction-place",
                     alt="Where the payment was made, against the customer's home",
                 )

@@ -156,4 +156,4 @@ def _check_report(record: Any, row: int, now: datetime) -> tuple[FraudReport | N
         problems.append(Problem(row, "reported_at", "must be a past date and time with an offset from UTC"))
     if problems:
         return None, problems
-    return FraudReport(str(identifier), LabelSource(source), moment), []
+    return FraudReport(str(identifier), LabelSource(str(source)), moment), []

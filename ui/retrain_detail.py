@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from services.errors import ServiceError
@@ -145,10 +146,17 @@ def _log(experiment: Experiment) -> tuple[str, ...] | ServiceError:
 def _curves(experiment: Experiment, lines: tuple[str, ...] | ServiceError) -> None:
     if experiment.training_job is None or isinstance(lines, ServiceError):
         return
-    frame = charts_training.curves(lines)
-    if frame.empty and experiment.finished:
+    colors = charts.palette()
+
+    def make() -> go.Figure | None:
+        frame = charts_training.curves(lines)
+        if frame.empty and experiment.finished:
+            return None
+        return charts_training.learning(frame, prevalence=retrain_view.prevalence(experiment), colors=colors)
+
+    figure = wiring.drawn(("retrain.curves", experiment.experiment_id, experiment.revision, lines, colors), make)
+    if figure is None:
         return
-    figure = charts_training.learning(frame, prevalence=retrain_view.prevalence(experiment), colors=charts.palette())
     charts.show(
         figure,
         key="retrain-curves",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import streamlit as st
 
@@ -182,6 +182,40 @@ def last_good(
     never change a frame that you got here.
     """
     return reads().get(key, loader, ttl=ttl, source=source, background=background)
+
+
+class Drawings:
+    """What was made of a read for drawing (figures, prepared frames), kept while the read it was made of is the same.
+
+    Building a Plotly figure takes longer than everything else on a page together; a rerun seldom changes it.
+    """
+
+    def __init__(self, limit: int = 256) -> None:
+        self._limit, self._made, self._lock = limit, OrderedDict[Hashable, Any](), threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return cast(T, self._made[key])
+        made = make()
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > self._limit:
+                self._made.popitem(last=False)
+        return made
+
+
+@st.cache_resource(show_spinner=False)
+def _drawings() -> Drawings:
+    return Drawings()
+
+
+def drawn(key: Hashable, make: Callable[[], T]) -> T:
+    """`make()` once for each key. The key names what is drawn, the state of the data (a snapshot, version or read time)
+    and the palette. Shared by everybody like the reads; never change what comes back.
+    """
+    return _drawings().get(key, make)
 
 
 def forget(*prefixes: str) -> None:

@@ -93,3 +93,18 @@ def test_a_stack_that_cannot_begin_gives_its_reason_and_a_page_to_show_it(folder
     progress = json.loads(Path(variables["FRAUD_DESK_SETUP_PROGRESS"]).read_text())
     assert (progress["ready"], progress["failed"]) == (False, "no luck today")
     assert not os.environ.get("FRAUD_DESK_STACK")
+
+
+def test_screens_that_found_the_stack_take_it_over_when_its_first_holder_ends(folder: StateFolder) -> None:
+    first = launch.start(folder, up=UP)
+    until_ready(folder)
+    second = launch.start(folder, up=UP)
+    known = launch.environment_of(folder)
+    first.release()
+    deadline = time.monotonic() + 40
+    while not (processes.leftovers(folder) and json.loads(folder.progress.read_text())["ready"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert launch.environment_of(folder) == known
+    second.release()
+    assert processes.leftovers(folder) == []

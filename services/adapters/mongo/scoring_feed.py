@@ -25,7 +25,7 @@ from services.worker_status import utc_now
 
 POSITION = "scorer"
 _HISTORY_LOST = {136, 280, 286}
-_PIPELINE = [
+_PIPELINE: list[Mapping[str, Any]] = [
     {
         "$match": {
             "operationType": "insert",
@@ -126,6 +126,7 @@ class MongoScoringFeed:
             position = self._db["positions"].find_one_and_update(
                 {"_id": POSITION}, {"$inc": {"fence": 1}}, upsert=True, return_document=ReturnDocument.AFTER
             )
+            assert position is not None, "an upsert returns its document"
             self._fence = position["fence"]
             if "resume_token" in position:
                 place: dict[str, Any] = {"resume_after": position["resume_token"]}

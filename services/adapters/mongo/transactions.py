@@ -196,8 +196,8 @@ def _query(filters: QueueFilter) -> Document:
     if bounds := {operator: value for operator, value in amount.items() if value is not None}:
         query["amount_minor"] = bounds
     period = {"$gte": filters.since, "$lt": filters.until}
-    if bounds := {operator: value for operator, value in period.items() if value is not None}:
-        query["event_time"] = bounds
+    if within := {operator: moment for operator, moment in period.items() if moment is not None}:
+        query["event_time"] = within
     if filters.before_or_at is not None:
         moment = "alert.opened_at" if filters.view is QueueView.OPEN_ALERTS else "received_at"
         query[moment] = {"$lte": filters.before_or_at}
