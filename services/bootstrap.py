@@ -43,6 +43,8 @@ from services.worker_status import Reporter
 WORKER_TIMEOUT_SECONDS = 20.0
 # A screen says within five seconds that AWS does not answer. Scoring a whole file takes the model longer than that.
 SCREEN_READ_SECONDS, SCORE_READ_SECONDS = 2.5, 8.0
+# A screen asks for the workers' heartbeats before its own data: both timeouts together are what a person waits.
+PULSE_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def build(settings: Settings | None = None) -> Services:
         models=models,
         deployment=deployment,
         health=Health(
-            statuses=MongoStatusStore(db),
+            statuses=MongoStatusStore(connect(settings, timeout_seconds=PULSE_SECONDS, app="fraud-desk-pulse")),
             store=MongoStoreProbe(db),
             lake=lake,
             training=training,
@@ -110,4 +112,5 @@ def build_scorer() -> tuple[MongoScoringFeed, MongoEntityStore, Scoring, Reporte
     settings = Settings.from_environment()
     db = connect(settings, timeout_seconds=WORKER_TIMEOUT_SECONDS, app="fraud-desk-scorer")
     scoring = Scoring(endpoint(settings), MongoThresholdStore(db))
-    return MongoScoringFeed(db), MongoEntityStore(db), scoring, reporter("scorer", connect(settings, app="fraud-desk-scorer"))
+    pulse = connect(settings, app="fraud-desk-scorer")
+    return MongoScoringFeed(db), MongoEntityStore(db), scoring, reporter("scorer", pulse)

@@ -6,7 +6,8 @@ Each hop is looked at on its own: a dependency that does not answer makes its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -120,21 +121,30 @@ class Health:
         )
 
     def hops(self) -> tuple[Hop, ...]:
-        """Intake, scoring, stream, lake, training, endpoint, in the order of the loop."""
-        try:
-            statuses = {status.name: status for status in self._statuses.all()}
-        except Unavailable:
-            statuses = None
-        return (
-            _guarded("intake", "Intake", self._intake),
-            _guarded("scoring", "Scoring", lambda: self._scoring(statuses)),
-            self._worker("stream", "Stream to S3", statuses, STREAM_LAG_SECONDS),
-            _guarded("lake", "Lake", lambda: self._lake_hop(statuses)),
-            _guarded("training", "Training", lambda: self._training_hop(statuses)),
-            _guarded("endpoint", "Endpoint", self._endpoint_hop),
-        )
+        """Intake, scoring, stream, lake, training, endpoint, in the order of the loop.
 
-    def _intake(self) -> Hop:
+        MongoDB, S3 and SageMaker are asked side by side, and MongoDB not again once it did not answer: when something
+        is down this takes as long as one timeout.
+        """
+        with ThreadPoolExecutor(2, thread_name_prefix="health") as pool:
+            endpoint = pool.submit(_guarded, "endpoint", "Endpoint", self._endpoint_hop)
+            lake = pool.submit(lambda: (self._lake.current_to(), self._lake.rows()))
+            try:
+                statuses = {status.name: status for status in self._statuses.all()}
+            except Unavailable:
+                statuses = None
+            return (
+                _guarded("intake", "Intake", lambda: self._intake(statuses)),
+                _guarded("scoring", "Scoring", lambda: self._scoring(statuses)),
+                self._worker("stream", "Stream to S3", statuses, STREAM_LAG_SECONDS),
+                _guarded("lake", "Lake", lambda: self._lake_hop(statuses, *lake.result())),
+                _guarded("training", "Training", lambda: self._training_hop(statuses)),
+                endpoint.result(),
+            )
+
+    def _intake(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
+        if statuses is None:
+            return Hop("intake", "Intake", HopState.DOWN, "MongoDB is not reachable: nothing can come in.")
         figures = self._store.figures()
         newest = figures.newest_received_at
         counts = {"transactions": figures.transactions}
@@ -145,24 +155,27 @@ class Health:
 
     def _scoring(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
         hop = self._worker("scorer", "Scoring", statuses, SCORING_LAG_SECONDS, key="scoring")
+        if statuses is None:
+            return hop
         unscored = self._store.figures().unscored
         counts = dict(hop.counts) | {"unscored": unscored}
         if hop.state is HopState.OK and unscored:
             text = f"{unscored:,} transactions wait to be scored."
-            return Hop(hop.key, hop.name, HopState.LAGGING, text, hop.lag_seconds, counts, hop.last_error, hop.last_error_at)
-        return Hop(hop.key, hop.name, hop.state, hop.sentence, hop.lag_seconds, counts, hop.last_error, hop.last_error_at)
+            return replace(hop, state=HopState.LAGGING, sentence=text, counts=counts)
+        return replace(hop, counts=counts)
 
-    def _lake_hop(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
+    def _lake_hop(self, statuses: Mapping[str, WorkerStatus] | None, current_to: datetime | None, rows: int) -> Hop:
         hop = self._worker("curator", "Lake", statuses, LAKE_LAG_SECONDS, key="lake")
-        current_to, rows = self._lake.current_to(), self._lake.rows()
         counts = dict(hop.counts) | {"rows": rows}
         sentence = hop.sentence
         if hop.state is HopState.OK and current_to:
             sentence = f"Current to {current_to:%H:%M:%S} UTC."
-        return Hop(hop.key, hop.name, hop.state, sentence, hop.lag_seconds, counts, hop.last_error, hop.last_error_at)
+        return replace(hop, sentence=sentence, counts=counts)
 
     def _training_hop(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
         hop = self._worker("lifecycle", "Training", statuses, float("inf"), key="training")
+        if statuses is None:
+            return hop
         experiments = self._training.experiments(limit=20)
         counts = {"experiments": len(experiments)}
         failed = next((e for e in experiments if e.state is ExperimentState.FAILED), None)
@@ -189,7 +202,8 @@ class Health:
             return Hop("endpoint", "Endpoint", HopState.OK, f"{serving}.", last_error=endpoint.failure)
         state = HopState.DOWN if endpoint.status in ("Failed", "OutOfService") else HopState.IDLE
         pending = f"; {endpoint.pending_version} is being deployed" if endpoint.pending_version else ""
-        return Hop("endpoint", "Endpoint", state, f"{serving} ({endpoint.status}){pending}.", last_error=endpoint.failure)
+        text = f"{serving} ({endpoint.status}){pending}."
+        return Hop("endpoint", "Endpoint", state, text, last_error=endpoint.failure)
 
     def _worker(
         self,

@@ -113,6 +113,18 @@ def test_mongodb_down_is_one_warning_and_hops_still_answer():
     assert {hop.state for hop in h.hops()} == {HopState.DOWN}
 
 
+def test_a_silent_database_is_not_asked_again_for_every_hop():
+    class Counted(Probe):
+        def figures(self):
+            raise AssertionError("asked although the heartbeats could not be read")
+
+        experiments = figures
+
+    h = health(Statuses(error=Unavailable("MongoDB is not reachable.", dependency="MongoDB")), Counted())
+    hops = {hop.key: hop for hop in h.hops()}
+    assert {key for key, hop in hops.items() if hop.state is HopState.DOWN} == set(hops) - {"endpoint"}
+
+
 def test_waiting_transactions_and_lag_are_lagging():
     hops = {hop.key: hop for hop in health(Statuses(*map(status, NAMES)), Probe(unscored=4)).hops()}
     assert hops["scoring"].state is HopState.LAGGING
