@@ -44,7 +44,7 @@ def run() -> list[Figure]:
 
 
 def _measure() -> list[Figure]:
-    from services import bootstrap
+    from services import bootstrap_workers
     from services.adapters import aws
     from services.adapters.mongo.client import connect
     from services.settings import Settings
@@ -57,7 +57,7 @@ def _measure() -> list[Figure]:
     booster = _booster(settings)
     row = np.asarray([vector], dtype=np.float32)
     model = _times(lambda: booster.inplace_predict(row), SINGLE)
-    endpoint = bootstrap.endpoint(settings)
+    endpoint = bootstrap_workers.endpoint(settings)
     http = _times(lambda: endpoint.score([vector]), SINGLE)
     health = os.environ["AWS_ENDPOINT_URL"]
     bare_http = _times(lambda: _get(health), SINGLE)

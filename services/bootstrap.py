@@ -1,4 +1,4 @@
-"""The only wiring: adapters into capabilities. Screens get `Services`; each worker gets what it needs and no more.
+"""The wiring of the screens: adapters into capabilities. Workers are wired in `services.bootstrap_workers`.
 
 Nothing is contacted here; the first call of a capability is the first packet.
 """
@@ -11,20 +11,17 @@ from services.adapters.iceberg import IcebergLake
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.logs import TrainingJobLogs
 from services.adapters.mongo.cases import MongoCaseStore
-from services.adapters.mongo.client import Db, connect
+from services.adapters.mongo.client import connect
 from services.adapters.mongo.deployments import MongoDeployments
 from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
 from services.adapters.mongo.experiments import MongoExperiments
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.kpis import MongoKpiStore
-from services.adapters.mongo.scoring_feed import MongoScoringFeed
 from services.adapters.mongo.transactions import MongoStoreProbe, MongoTransactionStore
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.sagemaker import SageMaker
-from services.adapters.sagemaker_runtime import SageMakerRuntime
 from services.cases import Cases
 from services.deployment import DeploymentService
-from services.endpoint import Endpoint
 from services.health import Health
 from services.intake import Intake
 from services.kpis import Kpis
@@ -32,12 +29,10 @@ from services.lake import Lake
 from services.live_scoring import LiveScoring
 from services.models import Models
 from services.rates import Rates
-from services.scoring import Scoring
 from services.scoring_api import ScoringApi
 from services.settings import Settings
 from services.training import Training
 from services.transactions import Transactions
-from services.worker_status import Reporter
 
 # Workers may wait longer for a busy database than a person in front of a screen.
 WORKER_TIMEOUT_SECONDS = 20.0
@@ -96,21 +91,3 @@ def build(settings: Settings | None = None) -> Services:
             endpoint=deployment,
         ),
     )
-
-
-def reporter(name: str, db: Db) -> Reporter:
-    """The heartbeat of the worker `name`."""
-    return Reporter(name, MongoStatusStore(db))
-
-
-def endpoint(settings: Settings) -> Endpoint:
-    return Endpoint(runtime=SageMakerRuntime(region=settings.region), name=settings.endpoint_name)
-
-
-def build_scorer() -> tuple[MongoScoringFeed, MongoEntityStore, Scoring, Reporter]:
-    """Everything `workers.scorer` needs, from the environment."""
-    settings = Settings.from_environment()
-    db = connect(settings, timeout_seconds=WORKER_TIMEOUT_SECONDS, app="fraud-desk-scorer")
-    scoring = Scoring(endpoint(settings), MongoThresholdStore(db))
-    pulse = connect(settings, app="fraud-desk-scorer")
-    return MongoScoringFeed(db), MongoEntityStore(db), scoring, reporter("scorer", pulse)

@@ -172,13 +172,13 @@ def _write(document: dict[str, Any], vector: Sequence[float], outcome: Assessmen
 
 
 def main() -> int:
-    from services.bootstrap import build_scorer
+    from services import bootstrap_workers
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    feed, entities, scoring, reporter = build_scorer()
+    feed, entities, scoring, reporter = bootstrap_workers.scorer()
     reporter.beat(WorkerState.STARTING, force=True)
     try:
         Scorer(feed, entities, scoring, reporter).run(stop)

@@ -18,7 +18,7 @@ from embedded.seed.marks import Marks, functions_fingerprint
 from embedded.seed.replay import Replay
 from embedded.seed.reporting import Progress
 from embedded.simulator.history import History, generate
-from services import bootstrap
+from services import bootstrap, bootstrap_workers
 from services.adapters.iceberg import IcebergLake
 from services.adapters.mongo import schema
 from services.adapters.mongo.entities import MongoThresholdStore
@@ -135,7 +135,7 @@ class SetUp:
             self._progress.step("score", detail, fraction=(row - first) / (total - first))
 
         said(first)
-        scoring = Scoring(bootstrap.endpoint(self._settings), MongoThresholdStore(self._db))
+        scoring = Scoring(bootstrap_workers.endpoint(self._settings), MongoThresholdStore(self._db))
         outcome = replay.score(scoring, said)
         self._progress.done("score", f"{outcome.alerts:,} alerts, {outcome.open:,} still open")
         self._marks.finish(

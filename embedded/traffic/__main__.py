@@ -16,7 +16,7 @@ from embedded.simulator.population import build
 from embedded.traffic.outbox import Outbox
 from embedded.traffic.run import BACKOFF_SECONDS, Traffic
 from embedded.traffic.truth import DueReports
-from services import bootstrap
+from services import bootstrap_workers
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.mongo.client import connect, translated
 from services.errors import ServiceError, Unavailable
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _traffic(settings: Settings, rate: float, seed: int, stop: threading.Event) -> Traffic:
     db = connect(settings, timeout_seconds=5.0, app="fraud-desk-traffic")
-    reporter = bootstrap.reporter(NAME, db)
+    reporter = bootstrap_workers.reporter(NAME, db)
     reporter.beat(WorkerState.STARTING)
     outbox = Outbox(db)
     failures = 0
