@@ -6,8 +6,9 @@ last verdicts and transactions MongoDB held at the moment of the request must be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Protocol
 
 import pyarrow as pa
@@ -51,13 +52,14 @@ class Tables(Protocol):
 
 
 class CaughtUp:
-    """`CaughtUp(recent=MongoRecentChanges(db), lake=Lake(...))`. Satisfies `lifecycle_ports.Lake`.
+    """`CaughtUp(recent=MongoRecentChanges(db), lake=lambda: Lake(...))`. Satisfies `lifecycle_ports.Lake`.
 
+    The lake is opened at the first use: its libraries take longer to load than everything else in this worker.
     What to look for is read from MongoDB once a request, because it is about that moment only.
     """
 
-    def __init__(self, *, recent: RecentChanges, lake: Tables) -> None:
-        self._recent, self._lake = recent, lake
+    def __init__(self, *, recent: RecentChanges, lake: Callable[[], Tables]) -> None:
+        self._recent, self._lake = recent, cache(lake)
         self._wanted: tuple[datetime, dict[str, datetime], dict[str, datetime]] | None = None
 
     def behind(self, at: datetime) -> str | None:
@@ -68,11 +70,11 @@ class CaughtUp:
         _, labels, transactions = self._wanted
         missing = []
         if labels:
-            held = self._lake.read_labels(start=min(labels.values()), columns=("label_id",))
+            held = self._lake().read_labels(start=min(labels.values()), columns=("label_id",))
             missing.append(_count(labels.keys() - set(held.column("label_id").to_pylist()), "verdict"))
         if transactions:
             oldest, newest = min(transactions.values()), max(transactions.values())
-            held = self._lake.read_transactions(
+            held = self._lake().read_transactions(
                 start=oldest, end=newest + timedelta(milliseconds=1), columns=("transaction_id",)
             )
             missing.append(_count(transactions.keys() - set(held.column("transaction_id").to_pylist()), "transaction"))
@@ -83,8 +85,8 @@ class CaughtUp:
 
     def snapshots(self) -> LakeSnapshots:
         """Labels are chosen last: a verdict is never known before its transaction."""
-        transactions = self._lake.snapshot(TRANSACTIONS_TABLE.name)
-        return LakeSnapshots(transactions, self._lake.snapshot(LABELS_TABLE.name))
+        transactions = self._lake().snapshot(TRANSACTIONS_TABLE.name)
+        return LakeSnapshots(transactions, self._lake().snapshot(LABELS_TABLE.name))
 
     def pin(self, experiment_id: str, snapshots: LakeSnapshots) -> None:
         for table, snapshot_id in (
@@ -92,7 +94,7 @@ class CaughtUp:
             (LABELS_TABLE.name, snapshots.labels),
         ):
             try:
-                self._lake.pin(snapshot_id, f"{experiment_id}-{snapshot_id}", table)
+                self._lake().pin(snapshot_id, f"{experiment_id}-{snapshot_id}", table)
             except Conflict as error:  # the name holds the id, so it can only be that the curator was faster
                 raise Unavailable(error.message, dependency="the lake") from error
 

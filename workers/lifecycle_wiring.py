@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from services.adapters.iceberg import IcebergLake
 from services.adapters.model_artifacts import ModelArtifacts
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.deployments import MongoDeployments
@@ -39,7 +39,15 @@ class Parts:
     close: Callable[[], None]
 
 
-def wire(settings: Settings, *, lake: Tables | None = None, build_command: tuple[str, ...] | None = None) -> Parts:
+def _lake(settings: Settings) -> Tables:
+    from services.adapters.iceberg import IcebergLake
+
+    return Lake(IcebergLake(settings, patient=True))
+
+
+def wire(
+    settings: Settings, *, lake: Callable[[], Tables] | None = None, build_command: tuple[str, ...] | None = None
+) -> Parts:
     """Nothing is contacted here. `lake` and `build_command` replace the lake and the program that builds from it."""
     db = connect(settings, timeout_seconds=MONGODB_SECONDS, app="fraud-desk-lifecycle")
     sagemaker = SageMaker(region=settings.region)
@@ -73,7 +81,7 @@ def wire(settings: Settings, *, lake: Tables | None = None, build_command: tuple
         deployments=deployments,
         experiment_steps=ExperimentSteps(
             store=experiments,
-            lake=CaughtUp(recent=MongoRecentChanges(db), lake=lake or Lake(IcebergLake(settings, patient=True))),
+            lake=CaughtUp(recent=MongoRecentChanges(db), lake=lake or partial(_lake, settings)),
             builder=builders,
             jobs=sagemaker,
             artifacts=ModelArtifacts(region=settings.region),

@@ -65,7 +65,7 @@ def main() -> int:
         build(sys.argv[2])
         return 0
     settings = Settings.from_environment()
-    return lifecycle.work(wire(settings, lake=CurrentLake(), build_command=(sys.executable, "-m", MODULE, "build")))
+    return lifecycle.work(wire(settings, lake=CurrentLake, build_command=(sys.executable, "-m", MODULE, "build")))
 
 
 if __name__ == "__main__":

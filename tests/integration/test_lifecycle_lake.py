@@ -100,7 +100,7 @@ class World:
         self.desk.fold()
 
     def experiment(self, **changes: Any) -> Experiment:
-        lake = CaughtUp(recent=MongoRecentChanges(self.db), lake=self.desk.lake)
+        lake = CaughtUp(recent=MongoRecentChanges(self.db), lake=lambda: self.desk.lake)
         chosen = lake.snapshots()
         lake.pin("exp-1", chosen)
         given: dict[str, Any] = {
@@ -151,7 +151,7 @@ def world(settings: Settings, db: Db) -> World:
 
 
 def test_the_request_waits_for_the_verdict_saved_with_it_and_the_set_has_it(world: World) -> None:
-    lake = CaughtUp(recent=MongoRecentChanges(world.db), lake=world.desk.lake)
+    lake = CaughtUp(recent=MongoRecentChanges(world.db), lake=lambda: world.desk.lake)
     assert lake.behind(world.asked) == "Waiting for the lake: 1 verdict saved before the request still on the way."
     world.save_last()
     assert lake.behind(world.asked) is None

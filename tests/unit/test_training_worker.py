@@ -239,7 +239,7 @@ class Tables:
 
 def test_the_lake_has_caught_up_when_the_last_verdicts_and_transactions_are_in_it() -> None:
     recent, tables = Recent(), Tables()
-    lake = CaughtUp(recent=recent, lake=tables)
+    lake = CaughtUp(recent=recent, lake=lambda: tables)
     assert lake.behind(NOW) == (
         "Waiting for the lake: 2 verdicts and 1 transaction saved before the request still on the way."
     )
@@ -253,7 +253,7 @@ def test_the_lake_has_caught_up_when_the_last_verdicts_and_transactions_are_in_i
 
 def test_both_tables_are_pinned_under_a_name_that_can_only_mean_one_snapshot() -> None:
     tables = Tables()
-    lake = CaughtUp(recent=Recent(), lake=tables)
+    lake = CaughtUp(recent=Recent(), lake=lambda: tables)
     chosen = lake.snapshots()
     assert chosen == LakeSnapshots(77, 78)
     lake.pin("exp-1", chosen)
