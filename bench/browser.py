@@ -1,4 +1,4 @@
-"""A browser for screenshots, benchmarks and end-to-end tests: the system's Chromium or Chrome, else one is installed."""
+"""A browser for screenshots, benchmarks and end-to-end tests: the system's, else one is installed."""
 
 from __future__ import annotations
 

@@ -29,7 +29,14 @@ class Figure:
 
 
 def figure(
-    name: str, value: float, unit: str, *, peer: str, peer_value: float | None, goal: str = "", holds: bool | None = None
+    name: str,
+    value: float,
+    unit: str,
+    *,
+    peer: str,
+    peer_value: float | None,
+    goal: str = "",
+    holds: bool | None = None,
 ) -> Figure:
     ratio = value / peer_value if peer_value else None
     against = f"{peer}: {peer_value:.3g} {unit}" if peer_value is not None else peer

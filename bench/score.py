@@ -107,11 +107,13 @@ def _booster(settings: Any) -> Any:
     version = services.deployment.current().model_version
     uri = next(m.artifact_uri for m in services.models.candidates() if m.model_version == version)
     key = uri.removeprefix(f"s3://{settings.bucket}/")
-    archive = tarfile.open(fileobj=io.BytesIO(ObjectStore(settings.bucket, region=settings.region).get(key)[0]))
-    member = archive.extractfile("model.ubj")
-    assert member is not None
+    body, _ = ObjectStore(settings.bucket, region=settings.region).get(key)
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        member = archive.extractfile("model.ubj")
+        assert member is not None
+        model = member.read()
     booster = xgboost.Booster()
-    booster.load_model(bytearray(member.read()))
+    booster.load_model(bytearray(model))
     return booster
 
 

@@ -12,9 +12,9 @@ from bench.browser import browser, sign_in
 from bench.desk import Desk
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, ViewportSize
 
-VIEW = {"width": 1366, "height": 768}
+VIEW: ViewportSize = {"width": 1366, "height": 768}
 # role -> the screens in its navigation; the transaction screen is opened from an alert.
 SCREENS = {
     "analyst": ("queue", "transaction", "live_scoring"),

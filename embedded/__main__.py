@@ -149,8 +149,8 @@ def _join(folder: StateFolder, leash: int | None) -> int | None:
 
 
 def _stay_by(control: Control, leash: int) -> int | None:
-    """Have the dead started, without waiting: the page shows the progress. Then stay for as long as the screens hold the
-    leash: when the stack ends under them (its owner was closed), None asks the caller to take it over.
+    """Have the dead started, without waiting: the page shows the progress. Then stay for as long as the screens hold
+    the leash: when the stack ends under them (its owner was closed), None asks the caller to take it over.
     """
     from embedded.control import NotRunning
 

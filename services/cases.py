@@ -80,5 +80,7 @@ class Cases:
         if isinstance(outcome, Changed):
             who = outcome.by or "The system"
             when = f" at {outcome.at:%H:%M:%S} UTC" if outcome.at else ""
-            raise Conflict(f"{who} {outcome.what}{when}, after you opened it. Your verdict was not saved; your note is kept.")
+            raise Conflict(
+                f"{who} {outcome.what}{when}, after you opened it. Your verdict was not saved; your note is kept."
+            )
         return outcome

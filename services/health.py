@@ -116,9 +116,7 @@ class Health:
             )
             return (Warning("mongodb", text, since),)
         self._store_lost_at = None
-        return tuple(
-            warning for status in statuses if (warning := _warning(status, now)) and status.name in _MEANING
-        )
+        return tuple(warning for status in statuses if (warning := _warning(status, now)) and status.name in _MEANING)
 
     def hops(self) -> tuple[Hop, ...]:
         """Intake, scoring, stream, lake, training, endpoint, in the order of the loop.

@@ -62,7 +62,7 @@ class LiveScoring:
         self._scoring = Scoring(api, thresholds)
 
     def check(self, records: Sequence[Any]) -> tuple[list[int], tuple[Problem, ...]]:
-        """The rows that could be scored, and every problem of the others. For a preview before scoring the good ones."""
+        """The rows that could be scored, and every problem of the others: a preview before scoring the good ones."""
         now = utc_now()
         checked = [check_transaction(record, row=row, now=now) for row, record in enumerate(records)]
         good = [row for row, (document, _) in enumerate(checked) if document is not None]

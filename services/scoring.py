@@ -74,8 +74,8 @@ class Scoring:
         money: Sequence[tuple[str, int]] = (),
         explain_all: bool = False,
     ) -> list[Assessment]:
-        """Score and decide every vector (n x features), in order. `money` gives each row's currency and exponent for the
-        words of its reasons. Raises Unavailable, InvalidData as `Endpoint.score`.
+        """Score and decide every vector (n x features), in order. `money` gives each row's currency and exponent, for
+        the words of its reasons. Raises Unavailable, InvalidData as `Endpoint.score`.
         """
         if not len(vectors):
             return []
@@ -92,9 +92,7 @@ class Scoring:
             assert second.contributions is not None, "the endpoint answers contributions when asked"
             for row, vector, terms in zip(wanted, rows, second.contributions, strict=True):
                 currency, exponent = money[row] if money else ("EUR", 2)
-                explained[row] = reasons(
-                    vector, terms, limit=REASONS_SHOWN, currency=currency, exponent=exponent
-                )
+                explained[row] = reasons(vector, terms, limit=REASONS_SHOWN, currency=currency, exponent=exponent)
         return [
             Assessment(
                 value=value,

@@ -236,7 +236,7 @@ class Transactions:
         self._store = store
 
     def page(self, filters: QueueFilter, *, sort: Sort, cursor: str | None = None, limit: int = 100) -> QueuePage:
-        """One page after `cursor` (None: the first). Raises InvalidData for a filter or cursor nobody could have made."""
+        """One page after `cursor` (None: the first). Raises InvalidData for a filter or cursor the desk never made."""
         _check(filters, sort)
         limit = max(1, min(limit, MAX_PAGE))
         rows = self._store.page(filters, sort=sort, after=decode_cursor(cursor, sort), limit=limit + 1)
@@ -272,7 +272,9 @@ class Transactions:
 
 def _check(filters: QueueFilter, sort: Sort) -> None:
     if not _SEARCH.fullmatch(filters.search):
-        raise InvalidData("Invalid filter: search for a transaction, customer or merchant id, or a card's last 4 digits.")
+        raise InvalidData(
+            "Invalid filter: search for a transaction, customer or merchant id, or a card's last 4 digits."
+        )
     if sort is Sort.DUE and filters.view is not QueueView.OPEN_ALERTS:
         raise InvalidData("Only open alerts have a due time; choose another order.")
     for values in (filters.channels, filters.categories, filters.countries, filters.decisions):

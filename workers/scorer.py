@@ -22,6 +22,8 @@ from services.adapters.mongo.scoring_feed import FeedBatch, HistoryLost, ScoredW
 from services.domain.states import Decision
 from services.errors import Conflict, InvalidData, Unavailable
 from services.features import (
+    Event,
+    LabelEvent,
     entity_keys,
     event_from_document,
     label_from_document,
@@ -70,7 +72,7 @@ class Scorer:
         self._saved = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop`. Raises HistoryLost and Conflict (another scorer took over): both need a person or a peer."""
+        """Work until `stop`. Raises HistoryLost (needs a person) and Conflict (another scorer took over)."""
         failures = 0
         opened = False
         batch: FeedBatch | None = None
@@ -125,25 +127,23 @@ class Scorer:
 
     def prepare(self, batch: FeedBatch) -> Prepared:
         """Features of the batch's transactions in commit order, labels observed in between."""
-        steps = []
-        for collection, document in batch.documents:
-            if collection == "labels":
-                label = label_from_document(document)
-                steps.append((label_keys(label), label, document))
-            else:
-                event = event_from_document(document)
-                steps.append((entity_keys(event), event, document))
-        keys = {key for touched, _, _ in steps for key in touched}
+        seen: list[Event | LabelEvent] = [
+            label_from_document(document) if collection == "labels" else event_from_document(document)
+            for collection, document in batch.documents
+        ]
+        keys = {
+            key for item in seen for key in (label_keys(item) if isinstance(item, LabelEvent) else entity_keys(item))
+        }
         states: MutableMapping[str, Any] = self._entities.load(sorted(keys))
         for key in keys - states.keys():
             states[key] = new_state(key.partition(":")[0])
         documents, vectors = [], []
-        for (collection, document), (_, item, _) in zip(batch.documents, steps, strict=True):
-            if collection == "labels":
-                observe_label(item, states)  # type: ignore[arg-type]
+        for item, (_, document) in zip(seen, batch.documents, strict=True):
+            if isinstance(item, LabelEvent):
+                observe_label(item, states)
             else:
                 documents.append(document)
-                vectors.append(step(item, states))  # type: ignore[arg-type]
+                vectors.append(step(item, states))
         return Prepared(documents, vectors, dict(states))
 
     def _assess(self, vectors: list[list[float]], money: list[tuple[str, int]]) -> list[Assessment | str]:

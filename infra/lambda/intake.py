@@ -58,5 +58,5 @@ def _summary(results: list[IntakeResult]) -> dict[str, Any]:
 
 
 def _answer(status: int, **body: Any) -> dict[str, Any]:
-    base = {"accepted": 0, "duplicates": 0, "refused": 0, "error": None, "problems": []}
+    base: dict[str, Any] = {"accepted": 0, "duplicates": 0, "refused": 0, "error": None, "problems": []}
     return {"statusCode": status, "body": base | body}

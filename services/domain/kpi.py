@@ -13,7 +13,8 @@ class KpiCounts:
     """Sums over the transactions whose event time lies in a period [start, end). Money is minor units.
 
     scored: with a score; alerts: decision review or decline; decided: alerts labelled fraud or genuine;
-    confirmed: alerts labelled fraud; prevented: declined and labelled fraud, or reviewed and labelled fraud by an analyst.
+    confirmed: alerts labelled fraud; prevented: declined and labelled fraud, or reviewed and labelled fraud by an
+    analyst.
     matured: labelled, or older than 90 days.
     """
 

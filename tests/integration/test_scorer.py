@@ -205,6 +205,6 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(db, settings):
             states.setdefault(key, new_state(key.partition(":")[0]))
         step(event, states)
     stored = {d["_id"]: d["state"] for d in db["entities"].find()}
-    assert stored == {key: state for key, state in states.items()}
+    assert stored == states
     assert db["transactions"].count_documents({"version": 2}) == len(made)
     assert db["case_events"].count_documents({}) == sum(1 for item in made if item["amount_minor"] >= 10_000)

@@ -32,7 +32,13 @@ def _random_document(rng: random.Random, number: int) -> dict:
     if rng.random() < 0.8:
         value = rng.choice([0.1, 0.5, 0.6, 0.95, rng.random()])
         decision = "decline" if value >= 0.9 else "review" if value >= 0.5 else "approve"
-        made["score"] = {"value": value, "decision": decision, "reasons": [], "model_version": "v1", "scored_at": moment}
+        made["score"] = {
+            "value": value,
+            "decision": decision,
+            "reasons": [],
+            "model_version": "v1",
+            "scored_at": moment,
+        }
         if decision != "approve":
             made["alert"] = {
                 "status": rng.choice(["open", "closed"]),
@@ -93,7 +99,11 @@ def test_pages_of_open_alerts_hold_every_row_once_in_order(db, world, sort):
 @pytest.mark.parametrize("sort", [Sort.RISK, Sort.NEWEST, Sort.VALUE])
 def test_pages_of_all_with_filters(db, world, sort):
     filters = QueueFilter(
-        view=QueueView.ALL, channels=("ecom",), min_amount_minor=100, max_amount_minor=2500, since=NOW - timedelta(days=60)
+        view=QueueView.ALL,
+        channels=("ecom",),
+        min_amount_minor=100,
+        max_amount_minor=2500,
+        since=NOW - timedelta(days=60),
     )
     expected = [
         d
@@ -155,9 +165,7 @@ def _oracle(world, start, end, matured_before):
         return d.get("label", {}).get("value") == "fraud"
 
     prevented = [
-        d
-        for d in alerted
-        if is_fraud(d) and (d["score"]["decision"] == "decline" or d["label"]["source"] == "analyst")
+        d for d in alerted if is_fraud(d) and (d["score"]["decision"] == "decline" or d["label"]["source"] == "analyst")
     ]
     return KpiCounts(
         transactions=len(inside),

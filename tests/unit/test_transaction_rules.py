@@ -57,7 +57,9 @@ def test_amount_zero_is_allowed():
     assert problems(amount_minor=0) == {}
 
 
-@pytest.mark.parametrize("field", ["event_time", "amount_minor", "currency", "customer_id", "card", "merchant", "channel"])
+@pytest.mark.parametrize(
+    "field", ["event_time", "amount_minor", "currency", "customer_id", "card", "merchant", "channel"]
+)
 def test_each_required_field_is_missed(field):
     assert problems(**{field: None}) == {field: "is missing"}
 
@@ -68,7 +70,9 @@ def test_future_beyond_clock_skew_is_refused_and_within_it_is_kept():
     assert problems(event_time=soon.isoformat()) == {}
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T00:00:00", 12345, "9999-12-31T23:59:59-23:59", "1999-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "2026-01-01T00:00:00", 12345, "9999-12-31T23:59:59-23:59", "1999-01-01T00:00:00Z"]
+)
 def test_times_that_are_refused(moment):
     assert "event_time" in problems(event_time=moment)
 

@@ -96,7 +96,9 @@ def transaction(document: Document, events: Iterable[Document], labels: Iterable
         attributes=document.get("attributes", {}),
         features=document.get("features", {}),
         score=_score(score) if score else None,
-        scoring_failure=ScoringFailure(failure["failed_at"], failure["error"], failure["attempts"]) if failure else None,
+        scoring_failure=ScoringFailure(failure["failed_at"], failure["error"], failure["attempts"])
+        if failure
+        else None,
         alert=_alert(alert) if alert else None,
         label=_label(document["label"]) if document.get("label") else None,
         events=tuple(_event(event) for event in events),

@@ -63,7 +63,11 @@ class MongoKpiStore:
             "label.value": 1,
             "label.source": 1,
         }
-        pipeline: list[dict[str, Any]] = [{"$match": {"event_time": {"$gte": start, "$lt": end}}}, {"$project": fields}, {"$group": group}]
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"event_time": {"$gte": start, "$lt": end}}},
+            {"$project": fields},
+            {"$group": group},
+        ]
         with translated():
             found = list(self._transactions.aggregate(pipeline, maxTimeMS=_MAX_TIME_MS))
         if not found:

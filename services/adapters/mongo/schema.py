@@ -44,9 +44,7 @@ _INDEXES: dict[str, list[IndexModel]] = {
             name="alerts_due",
             partialFilterExpression=_ALERTED,
         ),
-        IndexModel(
-            [("label.labelled_at", DOWN), ("_id", DOWN)], name="decided", partialFilterExpression=_LABELLED
-        ),
+        IndexModel([("label.labelled_at", DOWN), ("_id", DOWN)], name="decided", partialFilterExpression=_LABELLED),
     ],
     "labels": [IndexModel([("transaction_id", UP), ("labelled_at", UP)], name="of_transaction")],
     "case_events": [IndexModel([("transaction_id", UP), ("at", UP)], name="of_transaction")],

@@ -107,9 +107,10 @@ class _Reader:
     def _put(self, item: _Item) -> None:
         while not self._stopping.is_set():
             try:
-                return self._ahead.put(item, timeout=0.5)
+                self._ahead.put(item, timeout=0.5)
             except Full:
                 continue
+            return
 
 
 class MongoScoringFeed:

@@ -124,7 +124,10 @@ class MongoTransactionStore:
             if document is None:
                 return None
             events = list(
-                self._db["case_events"].find({"transaction_id": transaction_id}).sort([("at", 1), ("_id", 1)]).limit(500)
+                self._db["case_events"]
+                .find({"transaction_id": transaction_id})
+                .sort([("at", 1), ("_id", 1)])
+                .limit(500)
             )
             labels = list(
                 self._db["labels"]
@@ -143,7 +146,9 @@ class MongoTransactionStore:
     def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile:
         recent = {"customer_id": customer_id, "event_time": {"$gte": now - timedelta(days=90)}}
         with translated():
-            first = self._transactions.find_one({"customer_id": customer_id}, {"event_time": 1}, sort=[("event_time", 1)])
+            first = self._transactions.find_one(
+                {"customer_id": customer_id}, {"event_time": 1}, sort=[("event_time", 1)]
+            )
             found = list(
                 self._transactions.aggregate(
                     [
