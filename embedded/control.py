@@ -115,10 +115,10 @@ class Control:
         """
         self._socket.settimeout(None)
         while True:
-            readable, _, _ = select.select([self._socket, descriptor], [], [])
+            readable, _, _ = select.select([self._socket.fileno(), descriptor], [], [])
             if descriptor in readable and os.read(descriptor, 64) == b"":
                 return False
-            if self._socket in readable:
+            if self._socket.fileno() in readable:
                 try:
                     if self._socket.recv(_MAX_LINE) == b"":
                         return True
