@@ -99,8 +99,11 @@ def _riskiest(desk: Desk) -> str:
     from services.transactions import QueueFilter, QueueView, Sort
 
     services = bootstrap.build(Settings.from_environment(desk.stack_environment()))
-    for view in (QueueView.OPEN_ALERTS, QueueView.ALL):
-        rows = services.transactions.page(QueueFilter(view=view), sort=Sort.RISK, limit=1).rows
-        if rows:
-            return rows[0].transaction_id
+    try:
+        for view in (QueueView.OPEN_ALERTS, QueueView.ALL):
+            rows = services.transactions.page(QueueFilter(view=view), sort=Sort.RISK, limit=1).rows
+            if rows:
+                return rows[0].transaction_id
+    finally:
+        services.close()
     raise RuntimeError("The desk has no scored transaction to show.")

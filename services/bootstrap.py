@@ -5,6 +5,7 @@ Nothing is contacted here; the first call of a capability is the first packet.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.adapters.iceberg import IcebergLake
@@ -44,7 +45,7 @@ PULSE_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the desk can do, for one installation. Safe to share between threads."""
+    """What the desk can do, for one installation. Safe to share between threads. `close` ends its connections."""
 
     settings: Settings
     transactions: Transactions
@@ -57,6 +58,7 @@ class Services:
     models: Models
     deployment: DeploymentService
     health: Health
+    close: Callable[[], None]
 
 
 def build(settings: Settings | None = None) -> Services:
@@ -90,4 +92,5 @@ def build(settings: Settings | None = None) -> Services:
             training=training,
             endpoint=deployment,
         ),
+        close=db.client.close,
     )

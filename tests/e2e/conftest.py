@@ -61,5 +61,7 @@ def stack(desk: Desk) -> Any:
     patch = pytest.MonkeyPatch()
     for name, value in desk.stack_environment().items():
         patch.setenv(name, value)
-    yield bootstrap.build(Settings.from_environment())
+    built = bootstrap.build(Settings.from_environment())
+    yield built
+    built.close()
     patch.undo()
