@@ -64,6 +64,12 @@ class Services:
 def build(settings: Settings | None = None) -> Services:
     settings = settings or Settings.from_environment()
     db = connect(settings, app="fraud-desk-screens")
+    pulse = connect(settings, timeout_seconds=PULSE_SECONDS, app="fraud-desk-pulse")
+
+    def close() -> None:
+        db.client.close()
+        pulse.client.close()
+
     sagemaker = SageMaker(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     models = Models(registry=sagemaker, group=settings.model_package_group)
     logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
@@ -86,11 +92,11 @@ def build(settings: Settings | None = None) -> Services:
         models=models,
         deployment=deployment,
         health=Health(
-            statuses=MongoStatusStore(connect(settings, timeout_seconds=PULSE_SECONDS, app="fraud-desk-pulse")),
+            statuses=MongoStatusStore(pulse),
             store=MongoStoreProbe(db),
             lake=lake,
             training=training,
             endpoint=deployment,
         ),
-        close=db.client.close,
+        close=close,
     )
