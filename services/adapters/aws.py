@@ -89,18 +89,23 @@ def service_error(error: ClientError, *, dependency: str) -> ServiceError | None
     """The desk's error for a vendor's code, or None for a code nobody here understands (a bug, to be raised as is)."""
     code, message = code_of(error), message_of(error)
     if code in _NOT_FOUND or (code in _REFUSED and _SAYS_NOT_FOUND.search(message)):
-        return NotFound(f"{dependency} does not know it: {message}")
+        return NotFound(f"{_subject(dependency)} does not know it: {message}")
     if code in _CONFLICT or (code in _REFUSED and _SAYS_CONFLICT.search(message)):
-        return Conflict(f"{dependency} says it exists or is busy: {message}")
+        return Conflict(f"{_subject(dependency)} says it exists or is busy: {message}")
     if code in _REFUSED:
-        return InvalidData(f"{dependency} refused the request: {message}")
+        return InvalidData(f"{_subject(dependency)} refused the request: {message}")
     if code in _CREDENTIALS:
-        return Unavailable(f"{dependency} refused the desk's credentials: {message}", dependency=dependency)
+        return Unavailable(f"{_subject(dependency)} refused the desk's credentials: {message}", dependency=dependency)
     if code == "ResourceLimitExceeded":
         return Unavailable(f"A quota of {dependency} is used up: {message}", dependency=dependency)
     if code in _TRANSIENT or _http_status(error) >= 500:
-        return Unavailable(f"{dependency} is busy or failing ({code}).", dependency=dependency)
+        return Unavailable(f"{_subject(dependency)} is busy or failing ({code}).", dependency=dependency)
     return None
+
+
+def _subject(dependency: str) -> str:
+    """The name as a sentence begins with it: "the scoring API" -> "The scoring API"."""
+    return dependency[:1].upper() + dependency[1:]
 
 
 @contextmanager
@@ -114,12 +119,12 @@ def translated(dependency: str) -> Iterator[None]:
             raise
         raise known from error
     except UNREACHABLE as error:  # refused, reset, timed out, no DNS, not HTTP: nobody usable answered
-        raise Unavailable(f"{dependency} is not reachable.", dependency=dependency) from error
+        raise Unavailable(f"{_subject(dependency)} is not reachable.", dependency=dependency) from error
     except BotoCoreError as error:
         if isinstance(error, IncompleteReadError):  # the answer broke off in the middle
-            raise Unavailable(f"{dependency} broke off its answer.", dependency=dependency) from error
+            raise Unavailable(f"{_subject(dependency)} broke off its answer.", dependency=dependency) from error
         if type(error).__name__ in {"NoCredentialsError", "PartialCredentialsError", "NoRegionError"}:
-            raise Unavailable(f"{dependency} cannot be called: {error}", dependency=dependency) from error
+            raise Unavailable(f"{_subject(dependency)} cannot be called: {error}", dependency=dependency) from error
         raise
 
 

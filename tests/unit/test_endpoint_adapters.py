@@ -86,6 +86,7 @@ def test_everything_else_is_no_answer_and_shows_no_stack_trace(answer: Any, func
     with pytest.raises(Unavailable) as refused:
         invoked(answer, function_error=function_error).invoke("f", {})
     assert refused.value.dependency == "the scoring API"
+    assert refused.value.message.startswith("The scoring API ")
     assert "secret.py" not in refused.value.message
 
 
