@@ -38,7 +38,7 @@ def _one(actor: Actor) -> None:
     with left, st.container(border=True):
         _start()
         fields, sent = scoring_form.draw()
-    with right, page.content():
+    with right, errors.shown():  # a press is not repeated by itself
         if sent:
             record = scoring_form.record_of(
                 fields, scoring_form.base(), now=scoring_form.now(), identifier=scoring_form.new_id()
