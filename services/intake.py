@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from services.domain.states import LabelSource
-from services.domain.transaction_rules import check_transaction, shown
+from services.domain.transaction_rules import CLOCK_SKEW, ID_PATTERN, OLDEST, check_transaction, plain, shown
 from services.errors import Problem
 
 MAX_BATCH = 1000
@@ -135,12 +135,12 @@ def _check_report(record: Any, row: int, now: datetime) -> tuple[FraudReport | N
     if not isinstance(record, Mapping):
         return None, [Problem(row, "", "must be an object")]
     problems = [
-        Problem(row, str(key)[:40], "is not a known field")
+        Problem(row, plain(str(key)), "is not a known field")
         for key in record
         if key not in ("transaction_id", "value", "source", "reported_at")
     ]
     identifier, source = record.get("transaction_id"), record.get("source")
-    if not isinstance(identifier, str) or not identifier or len(identifier) > 64:
+    if not isinstance(identifier, str) or not ID_PATTERN.fullmatch(identifier):
         problems.append(Problem(row, "transaction_id", "is missing or not an id"))
     if record.get("value", "fraud") != "fraud":
         problems.append(Problem(row, "value", f"must be fraud, got {shown(record.get('value'))}"))
@@ -149,9 +149,12 @@ def _check_report(record: Any, row: int, now: datetime) -> tuple[FraudReport | N
     moment = record.get("reported_at", now)
     try:
         moment = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-        if not isinstance(moment, datetime) or moment.tzinfo is None or moment.astimezone(UTC) > now:
+        if not isinstance(moment, datetime) or moment.tzinfo is None:
             raise ValueError
         moment = moment.astimezone(UTC)
+        if not OLDEST <= moment <= now + CLOCK_SKEW:
+            raise ValueError
+        moment = min(moment, now)  # the sender's clock may run ahead, a label may not
     except (ValueError, OverflowError):
         problems.append(Problem(row, "reported_at", "must be a past date and time with an offset from UTC"))
     if problems:

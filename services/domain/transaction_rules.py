@@ -28,14 +28,27 @@ _SECRETS = {"cvv", "cvv2", "cvc", "cvc2", "cid", "pan", "card_number", "cardnumb
 # Minor-unit exponents that differ from 2 (ISO 4217).
 _EXPONENTS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "JOD": 3, "TND": 3}
 
+_CARD_NUMBER = "looks like a card number, which is never accepted; send a token"
+
 Check = Callable[[Any], str | None]
 
 
 def shown(value: Any) -> str:
-    """A value as it may appear in a message: short, on one line, without card numbers."""
-    text = value if isinstance(value, str) else repr(value)
+    """A value as it may appear in a message: short, on one line, printable, without card numbers."""
+    if isinstance(value, str):
+        return f"'{plain(value)}'"
+    if isinstance(value, int) and abs(value) >= 2**128:  # Python refuses to write those of some thousand digits
+        return "a number of very many digits"
+    if value is None or isinstance(value, bool | int | float):
+        return f"'{plain(str(value))}'"
+    return _kind(value)
+
+
+def plain(text: str) -> str:
+    """At most 40 printable characters. A half of a surrogate pair or a NUL would not survive the way to the sender."""
     text = mask_card_numbers(" ".join(text[:200].split()))
-    return f"'{text[:40]}...'" if len(text) > 40 else f"'{text}'"
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _text(value: Any) -> str | None:
@@ -47,8 +60,10 @@ def _text(value: Any) -> str | None:
         return f"is {len(value):,} characters long; at most {MAX_TEXT} are allowed"
     if "\x00" in value:
         return "contains a NUL character"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return "contains half of a surrogate pair, which is no character"
     if holds_card_number(value):
-        return "looks like a card number, which is never accepted; send a token"
+        return _CARD_NUMBER
     return None
 
 
@@ -84,18 +99,19 @@ def _amount(value: Any) -> str | None:
             return f"must be a number, got {value}"
         return "must be a whole number of minor units without a fraction"
     if value < 0:
-        return f"must not be negative, got {value}"
+        return f"must not be negative, got {shown(value)}"
     return None if value <= MAX_AMOUNT_MINOR else f"is larger than {MAX_AMOUNT_MINOR:,}"
 
 
 def _exponent(value: Any) -> str | None:
-    return None if value in (0, 2, 3) and not isinstance(value, bool) else f"must be 0, 2 or 3, got {shown(value)}"
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return None if whole and value in (0, 2, 3) else f"must be 0, 2 or 3, got {shown(value)}"
 
 
 def _degrees(limit: float) -> Check:
     def check(value: Any) -> str | None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value) and -limit <= value <= limit:
+        if number and -limit <= value <= limit:
             return None
         return f"must be between -{limit:g} and {limit:g} degrees, got {shown(value)}"
 
@@ -188,9 +204,11 @@ def _object(
     for key in record:
         name = key if isinstance(key, str) else repr(key)
         if name.lower() in _SECRETS:
-            problems.append(Problem(row, prefix + name, "is card data that must never be sent; nothing of it was kept"))
+            problems.append(
+                Problem(row, prefix + plain(name), "is card data that must never be sent; nothing of it was kept")
+            )
         elif key not in shape and key not in also:
-            problems.append(Problem(row, prefix + _safe_key(name), _unknown(name)))
+            problems.append(Problem(row, prefix + plain(name), _unknown(name)))
     for name, (rule, required) in shape.items():
         value = record.get(name)
         if value is None:
@@ -240,17 +258,17 @@ def _attribute_problems(attributes: Any) -> list[tuple[str, str]]:
         found.append(("attributes", f"has {len(attributes)} entries; at most {MAX_ATTRIBUTES} are allowed"))
     for key, value in list(attributes.items())[: MAX_ATTRIBUTES + 1]:
         name = key if isinstance(key, str) else repr(key)
-        field = f"attributes.{_safe_key(name)}"
+        field = f"attributes.{plain(name)}"
         if not isinstance(key, str) or not re.fullmatch(r"[A-Za-z0-9_ -]{1,64}", key):
             found.append((field, _unknown(name) if name.startswith("$") else "has a name that is not allowed"))
-        if name.lower() in _SECRETS:
+        if name.lower() in _SECRETS or holds_card_number(name):
             found.append((field, "is card data that must never be sent; nothing of it was kept"))
         if isinstance(value, str):
             problem = _text(value) if value else None
         elif isinstance(value, bool) or value is None:
             problem = None
         elif isinstance(value, int | float):
-            problem = None if math.isfinite(value) and abs(value) < 2**53 else "must be a finite number below 2^53"
+            problem = _attribute_number(value)
         else:
             problem = f"must be text, a number or a flag, not {_kind(value)}"
         if problem:
@@ -258,14 +276,22 @@ def _attribute_problems(attributes: Any) -> list[tuple[str, str]]:
     return found
 
 
+def _attribute_number(value: float) -> str | None:
+    """Numbers that a double holds exactly. A card number can come as a number: those begin with 2 to 6 (ISO/IEC 7812),
+    times in milli- or microseconds since 1970, which have as many digits, with 1.
+    """
+    if not abs(value) < 2**53:
+        return "must be a finite number below 2^53"
+    digits = str(int(abs(value)))
+    if value == int(value) and digits[0] in "23456" and holds_card_number(digits):
+        return _CARD_NUMBER
+    return None
+
+
 def _unknown(name: str) -> str:
     if name.startswith("$") or "." in name:
         return "is not an allowed field name (no leading $ and no dots)"
     return "is not a known field; put it under attributes"
-
-
-def _safe_key(name: str) -> str:
-    return name if len(name) <= 40 else name[:37] + "..."
 
 
 def _kind(value: Any) -> str:

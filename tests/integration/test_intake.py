@@ -82,3 +82,17 @@ def test_bad_reports_list_every_problem(intake):
     bad = {"transaction_id": "", "value": "genuine", "source": "rumour", "reported_at": "2030-01-01T00:00:00Z", "x": 1}
     result = intake.report([bad], received_at=NOW)
     assert {p.field for p in result.problems} == {"transaction_id", "value", "source", "reported_at", "x"}
+
+
+def test_a_report_from_a_clock_that_runs_ahead_is_dated_now(db, intake):
+    intake.submit([record("a")], received_at=NOW)
+    report = {"transaction_id": "a", "source": "customer"}
+    assert intake.report([report | {"reported_at": "2026-06-01T12:04:00Z"}], received_at=NOW).accepted == 1
+    assert db["labels"].find_one({"_id": "a:customer"})["labelled_at"] == NOW
+
+
+@pytest.mark.parametrize("moment", ["2026-06-01T12:06:00Z", "0001-01-01T00:00:00Z", "2026-06-01T10:00:00", None, 5])
+def test_reports_from_the_future_or_before_the_desk_are_refused(intake, moment):
+    bad = {"transaction_id": "\ud800", "source": "customer", "reported_at": moment, "4111111111111111": 1}
+    result = intake.report([bad], received_at=NOW)
+    assert [p.field for p in result.problems] == ["[card number]", "transaction_id", "reported_at"]
