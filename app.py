@@ -42,8 +42,8 @@ def start_services() -> Any:
     from embedded.environment import adopt
     from embedded.state_folder import StateFolder
 
-    folder = StateFolder.at()
     try:
+        folder = StateFolder.at()
         leash = launch.start(folder)
     except ServiceError as error:
         print(error.message, file=sys.stderr, flush=True)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
+from embedded.seed import MAX_HISTORY, MIN_HISTORY
+from embedded.traffic import MAX_RATE
 from services.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -32,15 +34,38 @@ def _parser() -> argparse.ArgumentParser:
     state = argparse.ArgumentParser(add_help=False)
     state.add_argument("--state", metavar="DIR", help="state folder (default: FRAUD_DESK_STATE, else .fraud-desk)")
     up = commands.add_parser("up", parents=[state], help="start the stack, or find and heal the one that runs")
-    up.add_argument("--history", type=int, default=120_000, metavar="N", help="transactions to seed on a first start")
-    up.add_argument("--rate", type=float, default=2.0, metavar="TPS", help="live transactions a second")
-    up.add_argument("--seed", type=int, default=7, metavar="S", help="seed of the simulated world")
+    up.add_argument(
+        "--history", type=_history, default=120_000, metavar="N", help="transactions to seed on a first start"
+    )
+    up.add_argument("--rate", type=_rate, default=2.0, metavar="TPS", help="live transactions a second")
+    up.add_argument("--seed", type=_seed, default=7, metavar="S", help="seed of the simulated world")
     up.add_argument("--no-restart", action="store_true", help="leave dead processes dead until the next up (drills)")
     up.add_argument("--leash", type=int, metavar="FD", help=argparse.SUPPRESS)
     status = commands.add_parser("status", parents=[state], help="what runs and what it holds")
     status.add_argument("--json", action="store_true", help="one JSON object instead of lines for people")
     commands.add_parser("down", parents=[state], help="stop the stack; its data stays")
     return parser
+
+
+def _history(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if MIN_HISTORY <= (number := int(text)) <= MAX_HISTORY:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {MIN_HISTORY} to {MAX_HISTORY}")
+
+
+def _rate(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) <= MAX_RATE:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to {MAX_RATE:g}")
+
+
+def _seed(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (number := int(text)) < 2**31:
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
 
 
 def main(argv: Sequence[str] | None = None, *, table_of: Callable[[Stack], Table] | None = None) -> int:
@@ -55,8 +80,8 @@ def main(argv: Sequence[str] | None = None, *, table_of: Callable[[Stack], Table
         return 2
     from embedded.state_folder import StateFolder
 
-    folder = StateFolder.at(arguments.state)
     try:
+        folder = StateFolder.at(arguments.state)
         if arguments.command == "up":
             return _up(folder, arguments, table_of)
         if arguments.command == "status":
@@ -185,8 +210,8 @@ def _down(folder: StateFolder) -> int:
     from embedded import processes
     from embedded.control import Control, NotRunning
 
-    if not folder.path.is_dir():
-        return 0
+    if not folder.lock.exists():
+        return 0  # nothing was ever started here, and a folder of somebody else's is left as it is
     deadline = time.monotonic() + _HAND_OVER_SECONDS
     while (lock := folder.try_lock()) is None:
         try:

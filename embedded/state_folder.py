@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +32,14 @@ MIN_FREE_BYTES = 1_000_000_000  # a first start writes about 0.5 GB: 120,000 tra
 
 class StateFolderUnusable(ServiceError):
     """The state folder cannot be created, written, or has no room."""
+
+
+def _unusable(path: object, error: Exception) -> StateFolderUnusable:
+    reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return StateFolderUnusable(
+        f"The state folder {path} cannot be used ({reason.rstrip('.')}); "
+        "choose another with --state or FRAUD_DESK_STATE."
+    )
 
 
 def write_json(path: Path, value: Any, *, private: bool = True) -> None:
@@ -62,9 +71,18 @@ class StateFolder:
 
     @classmethod
     def at(cls, path: str | Path | None = None) -> StateFolder:
-        """`path`, else FRAUD_DESK_STATE, else `.fraud-desk` in the project."""
+        """`path`, else FRAUD_DESK_STATE, else `.fraud-desk` in the project; it need not exist.
+
+        Raises StateFolderUnusable for what can never be a folder: nobody's home, links in a circle, too long a name.
+        """
         chosen = path or os.environ.get("FRAUD_DESK_STATE") or PROJECT / ".fraud-desk"
-        return cls(Path(chosen).expanduser().resolve())
+        try:
+            resolved = Path(chosen).expanduser().resolve()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (resolved / "lock").stat()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _unusable(chosen, error) from error
+        return cls(resolved)
 
     @property
     def lock(self) -> Path:
@@ -124,11 +142,7 @@ class StateFolder:
             probe.write_bytes(b"1")
             probe.unlink()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StateFolderUnusable(
-                f"The state folder {self.path} cannot be used ({reason}); "
-                "choose another with --state or FRAUD_DESK_STATE."
-            ) from error
+            raise _unusable(self.path, error) from error
         free = shutil.disk_usage(self.path).free
         if free < MIN_FREE_BYTES:
             raise StateFolderUnusable(

@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 
+from embedded.seed import MAX_HISTORY, MIN_HISTORY
 from embedded.seed.marks import Marks, functions_fingerprint
 from services.adapters.mongo.client import connect, translated
 from services.errors import ServiceError
@@ -21,8 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--history", type=int, default=125_000, metavar="N", help="transactions of history to make")
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="seed of the simulated world")
     options = parser.parse_args(arguments)
-    if options.history < 2_000:
-        parser.error("--history must be at least 2000: fewer hold too little fraud to train on")
+    if not MIN_HISTORY <= options.history <= MAX_HISTORY:
+        parser.error(f"--history must lie between {MIN_HISTORY} and {MAX_HISTORY}")
     try:
         settings = Settings.from_environment()
         with translated():

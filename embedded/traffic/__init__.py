@@ -3,3 +3,5 @@
 `python -m embedded.traffic --rate 2 --seed 7` sends what happens now and, weeks late, what turned out to be fraud. It
 knows the truth; the desk is told only what a bank would be told.
 """
+
+MAX_RATE = 2_000.0  # transactions a second

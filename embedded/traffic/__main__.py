@@ -13,6 +13,7 @@ import numpy as np
 from embedded.seed.marks import Marks
 from embedded.simulator.live import Live
 from embedded.simulator.population import build
+from embedded.traffic import MAX_RATE
 from embedded.traffic.outbox import Outbox
 from embedded.traffic.run import BACKOFF_SECONDS, Traffic
 from embedded.traffic.truth import DueReports
@@ -34,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--seed", type=int, default=7, metavar="S", help="seed of the simulated world, if none is set up"
     )
     options = parser.parse_args(arguments)
-    if not 0 < options.rate <= 2_000:
-        parser.error("--rate must be above 0 and at most 2000")
+    if not 0 < options.rate <= MAX_RATE:
+        parser.error(f"--rate must be above 0 and at most {MAX_RATE:g}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
