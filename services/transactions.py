@@ -16,11 +16,15 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
+from services.domain.transaction_rules import MAX_AMOUNT_MINOR
 from services.errors import InvalidData, NotFound
 from services.features import Reason
 
 MAX_PAGE = 500
 COUNT_CAP = 10_000
+_LONGEST_CURSOR = 300
+# Of all values that pages are ordered by, times reach furthest: no moment lies beyond the year 3000.
+_LATEST_MS = 32_503_680_000_000
 
 
 class QueueView(StrEnum):
@@ -280,6 +284,9 @@ def _check(filters: QueueFilter, sort: Sort) -> None:
     for values in (filters.channels, filters.categories, filters.countries, filters.decisions):
         if len(values) > 100 or any(not isinstance(v, str) or len(v) > 100 for v in values):
             raise InvalidData("Invalid filter: too many or too long values.")
+    for bound in (filters.min_amount_minor, filters.max_amount_minor):
+        if bound is not None and not 0 <= bound <= MAX_AMOUNT_MINOR:
+            raise InvalidData(f"Invalid filter: amounts lie between 0 and {MAX_AMOUNT_MINOR:,} minor units.")
 
 
 def sort_value(row: QueueRow, sort: Sort) -> Any:
@@ -301,12 +308,15 @@ def decode_cursor(cursor: str | None, sort: Sort) -> tuple[Any, str] | None:
     """The (sort value, id) a page starts after. A cursor of another order starts from the top: the order changed."""
     if not cursor:
         return None
+    damaged = InvalidData("This page link is damaged; start again from the first page.")
+    if len(cursor) > _LONGEST_CURSOR:
+        raise damaged
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         order, value, identifier = json.loads(base64.urlsafe_b64decode(padded.encode()))
     except (ValueError, binascii.Error, UnicodeError, TypeError) as error:
-        raise InvalidData("This page link is damaged; start again from the first page.") from error
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not isinstance(identifier, str) or not (number or value is None):
-        raise InvalidData("This page link is damaged; start again from the first page.")
+        raise damaged from error
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LATEST_MS
+    if not isinstance(identifier, str) or not _SEARCH.fullmatch(identifier) or not (number or value is None):
+        raise damaged
     return (value, identifier) if order == sort else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ui import export
 
 MAX_BYTES = 5 * 1024 * 1024
 MAX_CELL = 2000
+MAX_COLUMNS = 120
 REQUIRED = (
     "transaction_id", "event_time", "amount_minor", "currency", "customer_id", "card.token", "card.bin", "card.last4",
     "merchant.id", "merchant.name", "merchant.mcc", "merchant.category", "merchant.country", "channel", "entry_mode",
@@ -28,6 +30,7 @@ OPTIONAL = (
     "card.type", "card.issuer_country", "merchant.location.lon", "merchant.location.lat", "terminal_id", "device.id",
     "device.ip", "device.email_domain", "device.user_agent_family",
 )  # fmt: skip
+_ATTRIBUTE = "attributes."
 _NUMBERS: dict[str, Callable[[str], Any]] = {
     "amount_minor": int, "exponent": int, "customer.home.lon": float, "customer.home.lat": float,
     "merchant.location.lon": float, "merchant.location.lat": float,
@@ -55,14 +58,30 @@ def parse(data: bytes) -> Parsed:
     try:
         header = [name.strip() for name in next(lines, [])]
         _check_header(header)
-        records = [_record(header, cells) for cells in lines if any(cell.strip() for cell in cells)]
+        records = _records(header, lines)
     except csv.Error as error:
         raise InvalidData(f"The file cannot be read as CSV ({error}).") from error
     if not records:
         raise InvalidData("The file has a header but no rows.")
-    if len(records) > MAX_ROWS:
-        raise InvalidData(f"The file has {len(records):,} rows; at most {MAX_ROWS:,} are scored at once.")
     return Parsed(tuple(records))
+
+
+def _records(header: list[str], lines: Any) -> list[dict[str, Any]]:
+    """One record a line, up to the last line that holds anything; a line without anything is an empty record."""
+    records: list[dict[str, Any]] = []
+    empty = 0
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            empty += 1
+            continue
+        records += [{} for _ in range(empty)]
+        empty = 0
+        records.append(_record(header, cells))
+        if len(records) > MAX_ROWS:
+            raise InvalidData(f"The file has more than {MAX_ROWS:,} rows, which is what is scored at once.")
+        if lines.line_num != len(records) + 1:
+            raise InvalidData(f"Line {len(records) + 1} has a cell that does not end there: a quote is left open.")
+    return records
 
 
 def _delimiter(text: str) -> str:
@@ -71,15 +90,17 @@ def _delimiter(text: str) -> str:
 
 
 def _check_header(header: list[str]) -> None:
+    if len(header) > MAX_COLUMNS:
+        raise InvalidData(f"The file has {len(header):,} columns; at most {MAX_COLUMNS} are read.")
     known = {*REQUIRED, *OPTIONAL}
-    unknown = [h for h in header if h not in known and not h.startswith("attributes.")]
+    unknown = [h for h in header if h not in known and not h.startswith(_ATTRIBUTE)]
     problems = []
     if missing := [name for name in REQUIRED if name not in header]:
         problems.append(f"missing columns: {', '.join(missing)}")
     if unknown:
         problems.append(f"unknown columns: {', '.join(repr(h[:40]) for h in unknown[:10])}")
-    if doubles := sorted({h for h in header if header.count(h) > 1}):
-        problems.append(f"columns named twice: {', '.join(doubles[:10])}")
+    if doubles := [name for name, times in Counter(header).items() if times > 1]:
+        problems.append(f"columns named twice: {', '.join(name[:40] for name in doubles[:10])}")
     if problems:
         raise InvalidData(f"The header does not fit ({'; '.join(problems)}). The template has the right one.")
 
@@ -90,7 +111,8 @@ def _record(header: list[str], cells: list[str]) -> dict[str, Any]:
         text = cell.strip()[:MAX_CELL]
         if not text:
             continue
-        parts = name.split(".")
+        # Columns of ours nest as deep as they have dots; what follows `attributes.` is the attribute's own name.
+        parts = name.split(".", 1) if name.startswith(_ATTRIBUTE) else name.split(".")
         target = record
         for part in parts[:-1]:
             target = target.setdefault(part, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from datetime import timedelta
 
@@ -146,7 +147,22 @@ def test_hostile_searches_are_refused(db, search):
         Transactions(MongoTransactionStore(db)).page(QueueFilter(search=search), sort=Sort.RISK)
 
 
-@pytest.mark.parametrize("cursor", ["x", "e30", "WyJyaXNrIiwgeyIkZ3QiOiAwfSwgIngiXQ", "é"])
+@pytest.mark.parametrize("amounts", [(10**20, None), (None, -1), (10**12 + 1, 10**300)])
+def test_amounts_that_no_transaction_can_have_are_no_filter(db, amounts):
+    filters = QueueFilter(min_amount_minor=amounts[0], max_amount_minor=amounts[1])
+    with pytest.raises(InvalidData, match="amounts lie between"):
+        Transactions(MongoTransactionStore(db)).page(filters, sort=Sort.RISK)
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("value", ["1e300", "-1e300", "NaN", "Infinity", "9" * 100, "1e17", "true"])
+def test_cursors_with_impossible_places_are_refused(db, sort, value):
+    cursor = base64.urlsafe_b64encode(f'["{sort}",{value},"t-1"]'.encode()).decode()
+    with pytest.raises(InvalidData, match="damaged"):
+        Transactions(MongoTransactionStore(db)).page(QueueFilter(), sort=sort, cursor=cursor)
+
+
+@pytest.mark.parametrize("cursor", ["x", "e30", "WyJyaXNrIiwgeyIkZ3QiOiAwfSwgIngiXQ", "é", "W" * 5000])
 def test_damaged_cursors_are_refused(db, cursor):
     with pytest.raises(InvalidData):
         Transactions(MongoTransactionStore(db)).page(QueueFilter(), sort=Sort.RISK, cursor=cursor)

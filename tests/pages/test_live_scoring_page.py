@@ -109,14 +109,29 @@ def test_a_file_is_checked_row_by_row_and_its_good_rows_can_be_scored(open_page:
         (b"transaction_id,amount_minor,color\n1,2,red\n", "missing columns: event_time"),
         (b"transaction_id,amount_minor,color\n1,2,red\n", "unknown columns: 'color'"),
         (HEADER.encode(), "no rows"),
-        ("\n".join([HEADER, *(line(f"t{i}") for i in range(1001))]).encode(), "1,001 rows"),
+        ("\n".join([HEADER, *(line(f"t{i}") for i in range(1001))]).encode(), "more than 1,000 rows"),
         (b"x" * (scoring_csv.MAX_BYTES + 1), "at most 5 MB"),
+        (",".join(f"c{i}" for i in range(600_000)).encode(), "600,000 columns; at most 120"),
+        (f"{HEADER},channel,channel\n".encode(), "columns named twice: channel"),
+        (f'{HEADER}\n"{line("t1")}\n{line("t2")}"'.encode(), "Line 2 has a cell that does not end there"),
+        (f'{HEADER}\n"{"x" * 200_000}'.encode(), "cannot be read as CSV"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_with_everything_wrong_with_it(data: bytes, part: str) -> None:
     with pytest.raises(InvalidData) as refused:
         scoring_csv.parse(data)
     assert part in refused.value.message
+
+
+def test_rows_keep_the_numbers_of_their_lines_where_lines_are_empty() -> None:
+    parsed = scoring_csv.parse(f"{HEADER}\n\n{line('a')}\n,,\n{line('b')}\n\n\n".encode())
+    assert [record.get("transaction_id") for record in parsed.records] == [None, "a", None, "b"]
+
+
+def test_an_attribute_with_a_dot_in_its_name_is_the_services_to_refuse(desk: Any) -> None:
+    data = f"{HEADER},attributes.a,attributes.a.b\n{line('t')},1,2\n".encode()
+    _, problems = desk.live_scoring.check(scoring_csv.parse(data).records)
+    assert [p.field for p in problems] == ["attributes.a.b"]
 
 
 def test_the_template_scores_as_it_is(desk: Any) -> None:
