@@ -17,6 +17,8 @@ from typing import Protocol
 
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
+from services.domain.money import mask_card_numbers
+from services.domain.thresholds import Thresholds
 from services.errors import Conflict, InvalidData, NotFound, Unavailable
 from services.models import ModelVersion, thresholds
 from services.worker_status import utc_now
@@ -67,15 +69,6 @@ class Deployment:
     @property
     def ended(self) -> bool:
         return self.state in ENDED
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Scores at or above `review` raise an alert, at or above `decline` are declined: 0 < review <= decline < 1."""
-
-    model_version: str
-    review: float
-    decline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +184,7 @@ class DeploymentService:
         reason: str,
         actor: Actor,
     ) -> str:
-        reason = reason.strip()
+        reason = mask_card_numbers(reason.strip())
         if not 3 <= len(reason) <= 500:
             raise InvalidData("Say in 3 to 500 characters why.")
         review, decline = thresholds(self._models.get(version))

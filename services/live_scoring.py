@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from services.access import Actor, Permission, require
 from services.domain.states import Decision
+from services.domain.thresholds import Thresholds
 from services.domain.transaction_rules import check_transaction
 from services.errors import InvalidData, Problem
 from services.features import FEATURES, Reason, compute, entity_keys, event_from_document, new_state
-from services.scoring import Scores, Scoring, Thresholds, ThresholdStore
+from services.scoring import Scores, Scoring, ThresholdStore
 from services.worker_status import utc_now
 
 MAX_ROWS = 1000

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from services.domain.states import Decision, decide
+from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.features import Reason, reasons
@@ -22,15 +23,6 @@ SLA_HIGH_VALUE = timedelta(hours=1)
 SLA = timedelta(hours=4)
 HIGH_VALUE_MINOR = 50_000
 REASONS_SHOWN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Both inclusive, 0 < review < decline <= 1. They belong to one model version: scores of two are not comparable."""
-
-    model_version: str
-    review: float
-    decline: float
 
 
 class Scores(Protocol):

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
+from services.domain.money import mask_card_numbers
 from services.errors import Conflict, InvalidData, NotFound, Problem
 from services.revisions import StaleRevision
 from services.worker_status import utc_now
@@ -162,7 +163,7 @@ class Training:
             raise InvalidData(" ".join(problem.message for problem in problems), problems)
         experiment = Experiment(
             experiment_id=f"exp-{now:%Y%m%d-%H%M}-{self._token()}",
-            name=request.name.strip(),
+            name=mask_card_numbers(request.name.strip()),
             state=ExperimentState.REQUESTED,
             requested_by=actor.name,
             requested_by_subject=actor.subject,

@@ -13,7 +13,8 @@ from services.adapters.mongo.client import Db
 from services.adapters.mongo.deployments import MongoDeployments
 from services.adapters.mongo.experiments import MongoExperiments
 from services.audit import AuditEntry
-from services.deployment import Deployment, DeploymentKind, DeploymentState, DeploymentStore, Thresholds
+from services.deployment import Deployment, DeploymentKind, DeploymentState, DeploymentStore
+from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry

@@ -14,8 +14,9 @@ from embedded.seed.replay import Replay
 from embedded.simulator.history import History, generate
 from services.adapters.mongo.client import Db
 from services.domain.states import Decision, decide
+from services.domain.thresholds import Thresholds
 from services.features import FEATURES, event_from_document, label_from_document, replay
-from services.scoring import Assessment, Thresholds
+from services.scoring import Assessment
 
 UNTIL = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
 LIMITS = Thresholds("v1", 0.7, 0.95)

@@ -17,10 +17,10 @@ from typing import Any
 
 from services.cases import Cases, Changed, Decided, Verdict
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue, decide
+from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.live_scoring import LiveScoring
-from services.scoring import Thresholds
 from services.transactions import (
     Alert,
     CaseEvent,

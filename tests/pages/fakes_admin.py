@@ -22,9 +22,9 @@ from services.deployment import (
     DeploymentService,
     DeploymentState,
     EndpointDescription,
-    Thresholds,
 )
 from services.domain.kpi import KpiCounts
+from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound
 from services.health import Hop, HopState
 from services.kpis import Backlog, Kpis

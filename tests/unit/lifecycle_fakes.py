@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.audit import AuditEntry
-from services.deployment import Deployment, DeploymentState, EndpointDescription, Thresholds
+from services.deployment import Deployment, DeploymentState, EndpointDescription
+from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound, ServiceError
 from services.models import Package
 from services.revisions import StaleRevision

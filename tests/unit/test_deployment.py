@@ -188,3 +188,10 @@ def test_history_is_newest_first() -> None:
     desk.served("v1")
     desk.served("v2")
     assert [d.model_version for d in desk.service.history()] == ["v2", "v1"]
+
+
+def test_a_card_number_in_the_reason_is_kept_nowhere() -> None:
+    desk = Desk()
+    deployment_id = desk.service.deploy("v1", reason="missed 4111 1111 1111 1111 123", actor=ADMIN)
+    assert desk.store.held[deployment_id].reason == "missed [card number] 123"
+    assert "4111" not in repr(desk.store.audit)

@@ -3,10 +3,11 @@ from __future__ import annotations
 import pytest
 
 from services.domain.states import Decision
+from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.features import FEATURES
-from services.scoring import Scoring, Thresholds, alert_for
+from services.scoring import Scoring, alert_for
 from tests.records import NOW
 
 WIDTH = len(FEATURES)

@@ -154,3 +154,10 @@ def test_the_log_is_empty_before_there_is_a_job_and_while_it_is_silent() -> None
     store.held[experiment_id] = replace(store.held[experiment_id], training_job="fraud-desk-x")
     assert Training(store=store, logs=Logs(silent=True)).log_tail(experiment_id) == ()
     assert desk(store).log_tail(experiment_id, lines=5) == ("fraud-desk-x: last 5",)
+
+
+def test_a_card_number_in_the_name_is_kept_nowhere() -> None:
+    store = MemoryExperiments()
+    experiment_id = desk(store).start(replace(WEEKS, name="after 4111111111111111"), actor=ADMIN)
+    assert store.get(experiment_id).name == "after [card number]"
+    assert "4111" not in repr(store.audit)

@@ -10,7 +10,8 @@ from pymongo.errors import DuplicateKeyError
 from services.adapters.mongo.client import Db, Document, in_transaction, translated
 from services.adapters.mongo.experiments import SLOT, one_at_a_time, write_audit
 from services.audit import AuditEntry
-from services.deployment import Deployment, DeploymentKind, DeploymentState, Thresholds
+from services.deployment import Deployment, DeploymentKind, DeploymentState
+from services.domain.thresholds import Thresholds
 from services.errors import Conflict
 from services.revisions import StaleRevision
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.adapters.mongo.client import Db, translated
-from services.scoring import Thresholds
+from services.domain.thresholds import Thresholds
 
 _FRESH_SECONDS = 5.0
 
