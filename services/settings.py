@@ -6,6 +6,7 @@ credentials differ. Credentials of AWS are not here: boto3 and pyarrow read thei
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +16,16 @@ from services.errors import ServiceError
 
 
 class MissingSettings(ServiceError):
-    """A required variable is not set; the message names all that are missing."""
+    """Required variables are not set, or numbers are none; the message names all of them."""
 
 
 REQUIRED = ("MONGODB_URI", "FRAUD_DESK_BUCKET")
+# Numbers and what they are where nobody sets them.
+NUMBERS = {
+    "FRAUD_DESK_STREAM_FLUSH_EVENTS": "5000",
+    "FRAUD_DESK_STREAM_FLUSH_SECONDS": "5",
+    "FRAUD_DESK_CURATOR_SECONDS": "10",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +55,17 @@ class Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Raises MissingSettings naming every required variable that is absent or empty."""
-        e = os.environ if env is None else env
-        missing = [name for name in REQUIRED if not e.get(name)]
-        if missing:
-            raise MissingSettings(f"Set {', '.join(missing)} before starting Fraud Desk (see README, 'Configuration').")
+        """Raises MissingSettings naming every required variable that is absent or empty, and every number that is none.
+
+        A variable that is set to nothing counts as not set.
+        """
+        e = {name: value for name, value in (os.environ if env is None else env).items() if value}
+        problems = [f"set {name}" for name in REQUIRED if name not in e]
+        numbers = {name: number for name, usual in NUMBERS.items() if (number := _number(e.get(name, usual)))}
+        problems += [f"{name} must be a number above 0" for name in NUMBERS if name not in numbers]
+        if problems:
+            text = "; ".join(problems)
+            raise MissingSettings(f"Before Fraud Desk can start: {text} (see README, 'Configuration').")
         bucket = e["FRAUD_DESK_BUCKET"]
         progress = e.get("FRAUD_DESK_SETUP_PROGRESS")
         return cls(
@@ -71,7 +84,16 @@ class Settings:
             serving_instance=e.get("FRAUD_DESK_SERVING_INSTANCE", "ml.m5.large"),
             setup_progress=Path(progress) if progress else None,
             oidc_role_claim=e.get("FRAUD_DESK_ROLE_CLAIM", "fraud_desk_role"),
-            stream_flush_events=int(e.get("FRAUD_DESK_STREAM_FLUSH_EVENTS", "5000")),
-            stream_flush_seconds=float(e.get("FRAUD_DESK_STREAM_FLUSH_SECONDS", "5")),
-            curator_interval_seconds=float(e.get("FRAUD_DESK_CURATOR_SECONDS", "10")),
+            stream_flush_events=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_EVENTS"]),
+            stream_flush_seconds=numbers["FRAUD_DESK_STREAM_FLUSH_SECONDS"],
+            curator_interval_seconds=numbers["FRAUD_DESK_CURATOR_SECONDS"],
         )
+
+
+def _number(text: str) -> float | None:
+    """The number above 0 that the text says; None for anything else, infinity and NaN included."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < float("inf") else None

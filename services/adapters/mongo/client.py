@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, NotPrimaryError, PyMongoError, WTimeoutError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidName,
+    NotPrimaryError,
+    PyMongoError,
+    WTimeoutError,
+)
 
 from services.errors import Unavailable
 from services.settings import Settings
@@ -27,20 +35,29 @@ def connect(settings: Settings, *, timeout_seconds: float = READ_TIMEOUT_SECONDS
     """The desk's database. Lazy: nothing is sent until the first operation.
 
     Every operation is bounded: finding a server, connecting and waiting for a reply each take at most
-    `timeout_seconds` before `Unavailable` is raised (see `translated`). Times come back aware, in UTC.
+    `timeout_seconds` before `Unavailable` is raised (see `translated`). Times come back aware, in UTC. Raises
+    Unavailable at once for an address that is none, or whose host name cannot be looked up (mongodb+srv).
     """
     milliseconds = int(timeout_seconds * 1000)
-    client: MongoClient[Document] = MongoClient(
-        settings.mongodb_uri,
-        appname=app,
-        tz_aware=True,
-        serverSelectionTimeoutMS=milliseconds,
-        connectTimeoutMS=milliseconds,
-        socketTimeoutMS=max(milliseconds, 10_000) if timeout_seconds > READ_TIMEOUT_SECONDS else milliseconds,
-        maxPoolSize=50,
-        waitQueueTimeoutMS=milliseconds,
-    )
-    return client[settings.database]
+    try:
+        client: MongoClient[Document] = MongoClient(
+            settings.mongodb_uri,
+            appname=app,
+            tz_aware=True,
+            serverSelectionTimeoutMS=milliseconds,
+            connectTimeoutMS=milliseconds,
+            socketTimeoutMS=max(milliseconds, 10_000) if timeout_seconds > READ_TIMEOUT_SECONDS else milliseconds,
+            maxPoolSize=50,
+            waitQueueTimeoutMS=milliseconds,
+        )
+        return client[settings.database]
+    except (ConfigurationError, InvalidName, ValueError) as error:
+        # Raised from nothing: the driver's words, and those it has from its own parser, can quote the password.
+        raise Unavailable(
+            f"MONGODB_URI or FRAUD_DESK_DATABASE cannot be used ({type(error).__name__}): check the address, its host "
+            "name and its options.",
+            dependency="MongoDB",
+        ) from None
 
 
 @contextmanager
