@@ -15,7 +15,7 @@ import streamlit as st
 from services.access import Actor, Permission, allows
 from services.cases import MAX_NOTE
 from services.domain.states import AlertStatus, LabelValue
-from services.errors import ServiceError
+from services.errors import Conflict, ServiceError
 from services.transactions import Transaction
 from ui import errors, session, wiring
 from ui import format as fmt
@@ -34,6 +34,7 @@ COLORS: dict[LabelValue, Any] = {
 }
 _PROBLEM = "verdict-problem"
 _SAVED = "verdict-saved"
+_SEEN = "verdict-seen-"
 
 
 def note_key(transaction_id: str) -> str:
@@ -79,8 +80,22 @@ def _button(transaction: Transaction, value: LabelValue, *, reachable: bool, sav
         disabled=not reachable,
         help=None if reachable else "The database does not answer; your note is kept.",
         on_click=_decide,
-        args=(transaction.transaction_id, transaction.version, value, saved),
+        args=(transaction.transaction_id, _version(transaction), value, saved),
     )
+
+
+def _version(transaction: Transaction) -> int:
+    """The version a verdict of this person is about: the one with the label they saw when they opened it.
+
+    A page renews itself. Were its newest version taken, somebody else's verdict of a minute ago would be overruled by
+    a person who never noticed it; so it stays the old one, the service refuses, says who was first, and the next
+    press, knowing that, counts. Changes that leave the label alone do not stand in anybody's way.
+    """
+    label_id = transaction.label.label_id if transaction.label else None
+    seen: tuple[str | None, int] = st.session_state.setdefault(
+        _SEEN + transaction.transaction_id, (label_id, transaction.version)
+    )
+    return transaction.version if seen[0] == label_id else seen[1]
 
 
 def due_badge(transaction: Transaction, now: datetime) -> None:
@@ -122,6 +137,8 @@ def _decide(transaction_id: str, version: int, value: LabelValue, saved: Saved |
         )
 
     problem = errors.attempt(write)
+    if problem is None or isinstance(problem, Conflict):
+        st.session_state.pop(_SEEN + transaction_id, None)
     wiring.forget("queue.page", "queue.counts", "transaction", "customer.history", "customer.profile")
     if problem is not None:
         st.session_state[_PROBLEM] = (transaction_id, problem)

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.browser import browser, sign_in
 from bench.desk import Desk
 
 HISTORY = "20000"
+
+
+# Two cores run the browser, the desk and its whole stack: patience costs nothing when all is well.
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
