@@ -39,6 +39,12 @@ def connect(settings: Settings, *, timeout_seconds: float = READ_TIMEOUT_SECONDS
     Unavailable at once for an address that is none, or whose host name cannot be looked up (mongodb+srv).
     """
     milliseconds = int(timeout_seconds * 1000)
+    unusable = Unavailable(
+        "MONGODB_URI or FRAUD_DESK_DATABASE cannot be used: check the address, its host name and its options, and "
+        "that the name of the database has no dots or spaces.",
+        dependency="MongoDB",
+    )
+    # Raised from nothing: the driver's words, and those it has from its own parser, can quote the password.
     try:
         client: MongoClient[Document] = MongoClient(
             settings.mongodb_uri,
@@ -50,14 +56,13 @@ def connect(settings: Settings, *, timeout_seconds: float = READ_TIMEOUT_SECONDS
             maxPoolSize=50,
             waitQueueTimeoutMS=milliseconds,
         )
+    except (ConfigurationError, ValueError):
+        raise unusable from None
+    try:
         return client[settings.database]
-    except (ConfigurationError, InvalidName, ValueError) as error:
-        # Raised from nothing: the driver's words, and those it has from its own parser, can quote the password.
-        raise Unavailable(
-            f"MONGODB_URI or FRAUD_DESK_DATABASE cannot be used ({type(error).__name__}): check the address, its host "
-            "name and its options.",
-            dependency="MongoDB",
-        ) from None
+    except InvalidName:
+        client.close()
+        raise unusable from None
 
 
 @contextmanager
