@@ -191,8 +191,12 @@ def test_bad_requests_are_refused(aws: Aws, layer: str) -> None:
     assert "AWS_REGION" in message
     assert error_of(lambda: _create(aws, layer, Timeout=901))[0] == "InvalidParameterValueException"
     assert error_of(lambda: _create(aws, layer, Runtime="python9"))[0] == "ValidationException"
-    bad = error_of(lambda: client.invoke(FunctionName=name, Payload=b"{not json"))
-    assert bad[:2] == ("InvalidRequestContentException", 400)
+    for payload in (b"{not json", b'{"n": NaN}', b'{"n": -Infinity}', b"\xff", b"[" * 200_000):
+        bad = error_of(lambda payload=payload: client.invoke(FunctionName=name, Payload=payload))
+        assert bad[:2] == ("InvalidRequestContentException", 400)
+    for payload in (b'{"n": ' + b"9" * 400 + b"}", b'{"name": "\\ud800"}'):
+        passed = client.invoke(FunctionName=name, Payload=payload, InvocationType="DryRun")
+        assert passed["StatusCode"] == 204
     twice = error_of(
         lambda: client.create_function(
             FunctionName=name, Role=ROLE, Runtime="python3.13", Handler="a.b", Code={"ZipFile": _zip()}
