@@ -14,7 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ from ui.middleware import Edge
 from ui.startup import is_ready
 
 MIN_COOKIE_SECRET = 32
+SIGN_IN = ("FRAUD_DESK_OIDC_METADATA_URL", "FRAUD_DESK_OIDC_CLIENT_ID", "FRAUD_DESK_OIDC_CLIENT_SECRET",
+           "FRAUD_DESK_COOKIE_SECRET")  # fmt: skip
 # Streamlit puts the port that it really listens on in the place of {port}.
 PUBLIC_URL = os.environ.get("FRAUD_DESK_PUBLIC_URL", "http://127.0.0.1:{port}").rstrip("/")
 
@@ -70,6 +72,17 @@ def sign_in_settings() -> dict[str, Any]:
     }
 
 
+def missing_for_sign_in(secrets: dict[str, Any]) -> list[str]:
+    """The identity provider's variables that are not set; none where an operator keeps them in secrets.toml."""
+    if not secrets:
+        if "FRAUD_DESK_SETUP_PROGRESS" in os.environ:
+            return []  # the embedded stack could not be started: nobody signs in, the page says why
+        with suppress(FileNotFoundError):
+            if "auth" in st.secrets:
+                return []
+    return [name for name in SIGN_IN if not os.environ.get(name)]
+
+
 def refuse_unsafe(secrets: dict[str, Any]) -> None:
     """End with a sentence rather than serve with a protection switched off."""
     problems = [
@@ -79,7 +92,9 @@ def refuse_unsafe(secrets: dict[str, Any]) -> None:
     ]
     if str(config.get_option("client.showErrorDetails")).lower() not in ("none", "false"):
         problems.append('client.showErrorDetails must be "none"')
-    if secrets and len(secrets["auth"]["cookie_secret"]) < MIN_COOKIE_SECRET:
+    if missing := missing_for_sign_in(secrets):
+        problems.append(f"nobody could sign in: set {', '.join(missing)}")
+    elif secrets and len(secrets["auth"]["cookie_secret"]) < MIN_COOKIE_SECRET:
         problems.append(f"FRAUD_DESK_COOKIE_SECRET must have at least {MIN_COOKIE_SECRET} characters")
     if problems:
         sys.exit(f"Fraud Desk does not start: {'; '.join(problems)}.")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from services.errors import Conflict, Unavailable
 from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TABLES, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
+from workers import entry
 from workers.curator_topics import Folded, TopicFolder, roll_up
 
 log = logging.getLogger(__name__)
@@ -173,4 +173,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

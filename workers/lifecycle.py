@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from services.errors import ServiceError, Unavailable
 from services.revisions import StaleRevision
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
+from workers import entry
 from workers.lifecycle_wiring import Parts, wire
 
 log = logging.getLogger(__name__)
@@ -195,4 +195,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -34,6 +33,7 @@ from services.features import (
 )
 from services.scoring import Assessment, Scoring
 from services.worker_status import Reporter, WorkerState, utc_now
+from workers import entry
 
 logger = logging.getLogger(__name__)
 
@@ -190,4 +190,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry.run(main)

@@ -29,6 +29,7 @@ from services.adapters.s3 import ObjectStore
 from services.errors import Conflict, Unavailable
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
+from workers import entry
 from workers.stream_loop import TOPICS, Limits, Stream
 
 log = logging.getLogger(__name__)
@@ -124,4 +125,4 @@ def main(arguments: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    entry.run(lambda: main(sys.argv[1:]))
