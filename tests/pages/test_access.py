@@ -59,7 +59,7 @@ def test_each_role_starts_at_its_own_screen(open_page: Open, desk: Any, role: Ro
 def test_a_setup_variable_that_is_missing_is_named(open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MONGODB_URI")
     at = open_page("analyst", "queue")
-    assert "Set MONGODB_URI" in text_of(at)
+    assert "set MONGODB_URI" in text_of(at)
 
 
 NOW = 1_000.0
