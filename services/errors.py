@@ -46,6 +46,10 @@ class Unavailable(ServiceError):
         self.dependency = dependency
 
 
+class HistoryLost(ServiceError):
+    """MongoDB no longer has the changes since a worker's place; going on would silently leave a hole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with one record. `row` is its 0-based position in the batch, `field` a dotted path or ''."""

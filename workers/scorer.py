@@ -17,9 +17,9 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from services.adapters.mongo.scored import alert_fields, scored_fields
-from services.adapters.mongo.scoring_feed import FeedBatch, HistoryLost, ScoredWrite, opened_event
+from services.adapters.mongo.scoring_feed import FeedBatch, ScoredWrite, opened_event
 from services.domain.states import Decision
-from services.errors import Conflict, InvalidData, Unavailable
+from services.errors import Conflict, HistoryLost, InvalidData, Unavailable
 from services.features import (
     Event,
     LabelEvent,

@@ -22,11 +22,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
-from services.adapters.change_stream import ChangeSource, HistoryLost, PlaceStore
+from services.adapters.change_stream import ChangeSource, PlaceStore
 from services.adapters.mongo import client, schema
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
-from services.errors import Conflict, Unavailable
+from services.errors import Conflict, HistoryLost, Unavailable
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
 from workers import entry

@@ -24,22 +24,16 @@ from pymongo.change_stream import DatabaseChangeStream
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.adapters.mongo.client import Db, Document, translated
-from services.errors import Conflict, ServiceError
+from services.adapters.mongo.client import HISTORY_LOST_CODES, Db, Document, translated
+from services.errors import Conflict, HistoryLost
 
 LEASE_SECONDS = 10.0
-# History lost, stream broken, token unusable, post-image gone: no amount of trying again brings the changes back.
-_LOST = {47, 260, 280, 286}
 _OPERATIONS = ("insert", "update", "replace", "delete")
 # Documents are copied as they are: naive UTC times are the cheapest to write, and a time no calendar has, or bytes
 # that are not UTF-8, must not stop everybody else's changes.
 _LENIENT: CodecOptions[Document] = CodecOptions(
     tz_aware=False, datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
-
-
-class HistoryLost(ServiceError):
-    """Changes since the committed place can no longer be read; going on would silently leave a hole in the lake."""
 
 
 class Change(NamedTuple):
@@ -75,7 +69,7 @@ def _history() -> Iterator[None]:
         with translated():
             yield
     except OperationFailure as error:
-        if error.code not in _LOST:
+        if error.code not in HISTORY_LOST_CODES:
             raise
         raise HistoryLost(
             f"MongoDB no longer has the changes since the last committed place (error {error.code}). Nothing was "

@@ -24,10 +24,10 @@ from bson import Decimal128
 from pymongo.errors import OperationFailure
 
 from services.adapters import change_stream
-from services.adapters.change_stream import ChangeSource, HistoryLost, Place, PlaceStore
+from services.adapters.change_stream import ChangeSource, Place, PlaceStore
 from services.adapters.mongo.client import Db
 from services.adapters.s3 import ObjectStore
-from services.errors import Conflict
+from services.errors import Conflict, HistoryLost
 from services.settings import Settings
 from workers import stream
 

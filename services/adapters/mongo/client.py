@@ -29,6 +29,8 @@ T = TypeVar("T")
 # Transaction commits whose outcome is unknown are retried by pymongo under the same transaction number, so a lost
 # reply never doubles a write; the loop is bounded by the client's own 120 s limit.
 READ_TIMEOUT_SECONDS = 3.0
+# Post-image gone, place overwritten, token unusable, stream broken, history lost: no trying again brings changes back.
+HISTORY_LOST_CODES = frozenset({47, 136, 260, 280, 286})
 
 
 def connect(settings: Settings, *, timeout_seconds: float = READ_TIMEOUT_SECONDS, app: str = "fraud-desk") -> Db:

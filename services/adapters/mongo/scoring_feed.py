@@ -19,12 +19,11 @@ from pymongo.change_stream import DatabaseChangeStream
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from services.adapters.mongo.client import Db, Document, in_transaction, translated
-from services.errors import Conflict, ServiceError
+from services.adapters.mongo.client import HISTORY_LOST_CODES, Db, Document, in_transaction, translated
+from services.errors import Conflict, HistoryLost
 from services.worker_status import utc_now
 
 POSITION = "scorer"
-_HISTORY_LOST = {136, 280, 286}
 _PIPELINE: list[Mapping[str, Any]] = [
     {
         "$match": {
@@ -39,10 +38,6 @@ _PIPELINE: list[Mapping[str, Any]] = [
 
 
 _Item = tuple[str, Document, Mapping[str, Any]] | Exception
-
-
-class HistoryLost(ServiceError):
-    """MongoDB no longer keeps the changes since the scorer's position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +189,7 @@ class MongoScoringFeed:
 
 
 def _translated_history(error: OperationFailure) -> Exception:
-    if error.code in _HISTORY_LOST:
+    if error.code in HISTORY_LOST_CODES:
         return HistoryLost(
             "MongoDB no longer has the changes since the scorer last ran (its oplog is too short). Enlarge the oplog, "
             "then remove the document 'scorer' from 'positions' to continue from now."
