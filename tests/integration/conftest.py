@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -94,6 +95,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     arguments += ["--addr", f"127.0.0.1:{port}", "--auth-key", ",".join(_ACCESS.values()), "--config", os.devnull]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     patch = pytest.MonkeyPatch()
+    patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of whoever made a client first
     try:
         _wait_for_port(port, process)
         for name, value in _ACCESS.items():
