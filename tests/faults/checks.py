@@ -221,5 +221,3 @@ def _some(items: dict[Any, Any]) -> dict[Any, Any]:
 def _difference(stored: Any, expected: Any) -> str:
     lost, extra = set(expected) - set(stored), set(stored) - set(expected)
     return f"{len(lost)} lost {sorted(lost)[:_SHOWN]}, {len(extra)} never acknowledged {sorted(extra)[:_SHOWN]}"
-
-

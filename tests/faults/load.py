@@ -163,9 +163,7 @@ class Load:
     def _decide_surely(self, identifier: str, value: LabelValue, version: int) -> None:
         while not self._abandoned.is_set():
             try:
-                done = self._cases.decide(
-                    identifier, value, note="under load", expected_version=version, actor=ANALYST
-                )
+                done = self._cases.decide(identifier, value, note="under load", expected_version=version, actor=ANALYST)
             except Unavailable:
                 threading.Event().wait(0.5)
                 continue
