@@ -66,11 +66,15 @@ def steps(experiment: Experiment, *, now: datetime) -> tuple[Step, ...]:
 
 
 def average_precision(experiment: Experiment) -> float | None:
-    return experiment.metrics.get("validation:average_precision")
+    """On the validation rows, under the name the container reports it by; None until training ends."""
+    return experiment.metrics.get("average_precision")
 
 
 def prevalence(experiment: Experiment) -> float | None:
-    """Share of fraud among the rows of the training set; None until it is built."""
+    """What a blind guess reaches: the share of fraud among the validation rows, where average precision is measured;
+    until that is known, among all rows of the training set; None until that is built."""
+    if (measured := experiment.metrics.get("prevalence")) is not None:
+        return measured
     if not experiment.rows or experiment.positives is None:
         return None
     return experiment.positives / experiment.rows

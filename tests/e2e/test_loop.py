@@ -60,6 +60,8 @@ def retrain(page: Any, url: str, stack: Any) -> Any:
     experiment = wait_until(newest, 180, "the experiment ends")
     assert experiment.state is ExperimentState.CANDIDATE, experiment.failure
     expect(page.get_by_text("Candidate").first).to_be_visible()
+    assert experiment.metrics["average_precision"] > 0
+    expect(page.get_by_text("Known when training ends")).to_have_count(0)
     return experiment
 
 

@@ -314,7 +314,7 @@ def experiment(
         timeline=timeline,
         rows=412_118 + number * 9_000 if reached >= 2 else None,
         positives=1_281 + number * 31 if reached >= 2 else None,
-        metrics={"validation:average_precision": 0.35 + number * 0.006} if done else {},
+        metrics={"average_precision": 0.35 + number * 0.006} if done else {},
         model_version=f"v{number}" if done else None,
         failure=failure,
         note="The training job is Training." if state is S.TRAINING else None,
