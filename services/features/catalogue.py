@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.features.wording import (
     FeatureSpec,
     above,
+    amount,
     compared,
     count,
     days,
@@ -25,7 +26,7 @@ FEATURES: tuple[FeatureSpec, ...] = (
         "amount_minor",
         "Amount",
         "minor",
-        lambda f: f"Amount {f.money(f['amount_minor'])}",
+        amount,
         lambda f: f["customer_mean_minor"],
     ),
     FeatureSpec(

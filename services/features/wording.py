@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isnan
 
 from services.features.state import COUNT_CAP, RATIO_CAP, WINDOW_DAYS
 
@@ -101,3 +102,11 @@ def above(facts: Facts) -> str:
     side = "above" if z >= 0 else "below"
     usual = facts.money(facts["customer_mean_minor"])
     return f"Amount is {abs(z):.1f} standard deviations {side} this customer's usual {usual}"
+
+
+def amount(facts: Facts) -> str:
+    """The amount beside the customer's usual one; without history there is nothing to stand it beside."""
+    paid, usual = facts.money(facts["amount_minor"]), facts["customer_mean_minor"]
+    if isnan(usual):
+        return f"Amount {paid}, this customer's first"
+    return f"Amount {paid}; this customer usually pays {facts.money(usual)}"
