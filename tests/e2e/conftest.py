@@ -19,14 +19,14 @@ HISTORY = "20000"
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     """The system's Chromium or Chrome, installed if there is none; never skipped (bench.browser.NoBrowser says why)."""
     with browser() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """The desk from nothing: set up, trained, deployed, with live traffic."""
     state: Path = tmp_path_factory.mktemp("e2e") / "state"
@@ -57,7 +57,7 @@ def signed_in(desk: Desk, chromium: Any) -> Iterator[Callable[[str], Any]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(desk: Desk) -> Any:
     """The services of the running desk, as its own processes see them."""
     from services import bootstrap

@@ -25,7 +25,7 @@ from tests.faults.viewer import Viewer
 HISTORY, RATE, SEED = 8000, 2.0, 20260601
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     state: Path = tmp_path_factory.mktemp("faults") / "state"
     started = Stack(state, history=HISTORY, rate=RATE)
@@ -36,7 +36,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         started.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screens(stack: Stack) -> Iterator[Screens]:
     started = Screens.start(stack.state)
     try:
@@ -46,7 +46,7 @@ def screens(stack: Stack) -> Iterator[Screens]:
         started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def settings(stack: Stack) -> Iterator[Settings]:
     """The stack's environment is this process's while the tests run."""
     patch = pytest.MonkeyPatch()
@@ -56,14 +56,14 @@ def settings(stack: Stack) -> Iterator[Settings]:
     patch.undo()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(settings: Settings) -> Iterator[Desk]:
     db = connect(settings, timeout_seconds=20)
     yield Desk(settings, db)
     db.client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def load(settings: Settings, desk: Desk) -> Iterator[Load]:
     db = connect(settings)
     transactions, cases = Transactions(MongoTransactionStore(db)), Cases(MongoCaseStore(db))
@@ -72,7 +72,7 @@ def load(settings: Settings, desk: Desk) -> Iterator[Load]:
     db.client.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cookies(screens: Screens) -> dict[str, dict[str, str]]:
     """What the browser of each role holds after signing in."""
     out = {}
