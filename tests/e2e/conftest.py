@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from playwright.sync_api import expect
 
@@ -19,9 +20,12 @@ HISTORY = "20000"
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture
 def chromium() -> Iterator[Any]:
-    """The system's Chromium or Chrome, installed if there is none; never skipped (bench.browser.NoBrowser says why)."""
+    """The system's Chromium or Chrome, installed if there is none; never skipped (bench.browser.NoBrowser says why).
+
+    One a test: while a browser is driven its event loop holds the main thread, and other tests need it for theirs.
+    """
     with browser() as started:
         yield started
 
@@ -64,6 +68,7 @@ def stack(desk: Desk) -> Any:
     from services.settings import Settings
 
     patch = pytest.MonkeyPatch()
+    patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of whoever made a client first
     for name, value in desk.stack_environment().items():
         patch.setenv(name, value)
     built = bootstrap.build(Settings.from_environment())

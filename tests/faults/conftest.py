@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from bench.browser import browser, sign_in
@@ -50,6 +51,7 @@ def screens(stack: Stack) -> Iterator[Screens]:
 def settings(stack: Stack) -> Iterator[Settings]:
     """The stack's environment is this process's while the tests run."""
     patch = pytest.MonkeyPatch()
+    patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of whoever made a client first
     for name, value in stack.environment().items():
         patch.setenv(name, value)
     yield Settings.from_environment()
