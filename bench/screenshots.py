@@ -62,9 +62,11 @@ def picture(page: Page, url: str, path: Path, *, full_page: bool = False) -> Pat
     return path
 
 
-def settle(page: Page, seconds: float = 20) -> None:
+def settle(page: Page, seconds: float = 45) -> None:
     """Wait until the page has content and nothing on it is loading."""
-    page.locator('[data-testid="stMain"] [data-testid="stElementContainer"]').first.wait_for(timeout=seconds * 1000)
+    # The first container may be an invisible one (a bound value, a style): it is there, which is what counts.
+    first = page.locator('[data-testid="stMain"] [data-testid="stElementContainer"]').first
+    first.wait_for(state="attached", timeout=seconds * 1000)
     page.wait_for_timeout(800)
     page.wait_for_function(f"document.querySelectorAll('{_BUSY}').length === 0", timeout=seconds * 1000)
     page.wait_for_timeout(400)
