@@ -14,9 +14,9 @@ from services.transactions import Transaction
 from ui import format as fmt
 from ui import navigation, queue_state, score_parts, verdict, wiring
 
-HEIGHT = 474
-_KNOWN_HEIGHT = 228
-_KNOWN_HEIGHT_FOR_READERS = 330
+HEIGHT = 538
+_KNOWN_HEIGHT = 292
+_KNOWN_HEIGHT_FOR_READERS = 394
 
 
 def draw(identifier: str | None, *, actor: Actor, on_page: bool, waiting: int) -> None:

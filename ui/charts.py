@@ -41,7 +41,7 @@ class Palette:
 
 LIGHT = Palette(
     fraud="#D55E00", review="#E69F00", genuine="#009E73", accent="#0072B2", neutral="#56B4E9", unknown="#8893A1",
-    text="#1B2430", muted="#56616F", grid="#E3E7EC", background="#FFFFFF",
+    text="#0F1720", muted="#56616F", grid="#E3E7EC", background="#FFFFFF",
 )  # fmt: skip
 DARK = Palette(
     fraud="#FF8A4C", review="#F2B33D", genuine="#2DBE95", accent="#56B4E9", neutral="#A9D8F5", unknown="#8893A1",

@@ -23,7 +23,7 @@ def _card() -> Iterator[None]:
     with st.container(horizontal_alignment="center"), st.container(border=True, width=460, gap="medium"):
         with st.container(horizontal_alignment="center", gap="small"):
             st.space("xsmall")
-            st.image(str(STATIC / "icon.svg"), width=44)
+            st.image(str(STATIC / "icon.svg"), width=44, alt="")
             st.title(PRODUCT, anchor=False, text_alignment="center")
         yield
         st.space("xsmall")
