@@ -29,7 +29,8 @@ from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TABLES, TRANSACTION
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
 from workers import entry
-from workers.curator_topics import Folded, TopicFolder, roll_up
+from workers.curator_rollup import roll_up
+from workers.curator_topics import Folded, TopicFolder
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Folding one raw topic into its table, and the rollup of what that changed."""
+"""Folding one raw topic into its table."""
 
 from __future__ import annotations
 
@@ -23,21 +23,18 @@ from services.errors import NotFound
 from services.lake_schema import (
     LABELS_TABLE,
     QUARANTINE_ROOT,
-    RATES_TABLE,
     RAW_ROOT,
     TRANSACTIONS_TABLE,
     LakeTable,
 )
 from workers.curator_fold import append_new, latest, merge
-from workers.curator_rates import INPUT, hourly_rates
+from workers.curator_rollup import in_groups
 from workers.curator_rows import Parsed, Refusal, changes_schema, parse
 
 log = logging.getLogger(__name__)
 
 # Lines folded in one commit; at about 400 bytes a row this bounds memory whatever the backlog.
 CHUNK_EVENTS = 80_000
-# Rows of the lake held at once while a commit is prepared.
-GROUP_ROWS = 50_000
 _START_OFFSET = re.compile(r"\+\d+\+(\d{10,})\.json\.gz$")
 _READ_AHEAD = 4
 
@@ -206,65 +203,6 @@ class TopicFolder:
         body = b"\n".join(orjson.dumps(record) for record in records) + b"\n"
         self._objects.put(key.replace(RAW_ROOT, QUARANTINE_ROOT, 1), gzip.compress(body, mtime=0))
         log.warning("curator.quarantined %d records of %s", len(records), key)
-
-
-def roll_up(lake: IcebergLake, now: datetime, progress: Callable[[], None] = lambda: None) -> int:
-    """Bring `rates_hourly` to the current snapshot of `transactions`. Returns the number of days computed.
-
-    What has to be computed is every day whose files differ between the snapshot the rollup names and the current one,
-    so a rollup that a crash prevented is made up for, by whoever comes next.
-    """
-    state, rates = lake.state(TRANSACTIONS_TABLE.name), lake.state(RATES_TABLE.name)
-    if state is None:
-        return 0
-    done = rates.position.get("transactions_snapshot") if rates else None
-    if done == state.snapshot_id:
-        return 0
-    current = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=state.snapshot_id)
-    former: Mapping[date, Any] = {}
-    complete = False
-    if done is not None:
-        try:
-            former, complete = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=done), True
-        except NotFound:
-            log.warning("curator.rollup_from_scratch: snapshot %s is gone", done)
-    days = {
-        day
-        for day in {*current, *former}
-        if day not in current or day not in former or current[day].paths != former[day].paths
-    }
-    snapshot_id = rates.snapshot_id if rates else None
-    stored = lake.partitions(RATES_TABLE.name, snapshot_id=snapshot_id, starts=sorted(days) if complete else None)
-
-    def pieces() -> Iterator[tuple[list[Partition], pa.Table]]:
-        if not complete and stored:
-            yield list(stored.values()), RATES_TABLE.schema.empty_table()
-        for group in in_groups(sorted(days), current):
-            rows = lake.read_partitions(
-                TRANSACTIONS_TABLE.name, [current[day] for day in group if day in current], INPUT
-            )
-            replaced = [stored[day] for day in group if complete and day in stored]
-            progress()
-            yield replaced, hourly_rates(rows, now)
-
-    position = {"transactions_snapshot": state.snapshot_id}
-    lake.replace(RATES_TABLE.name, pieces(), position, expected_snapshot=snapshot_id)
-    return len(days)
-
-
-def in_groups(starts: Sequence[date], stored: Mapping[date, Partition]) -> Iterator[list[date]]:
-    """Neighbouring partitions whose stored rows fit in memory together; a larger one is a group of its own."""
-    group: list[date] = []
-    rows = 0
-    for start in starts:
-        more = stored[start].rows if start in stored else 0
-        if group and rows + more > GROUP_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(start)
-        rows += more
-    if group:
-        yield group
 
 
 def _start_offset(key: str) -> int:

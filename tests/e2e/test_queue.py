@@ -17,6 +17,15 @@ def selected_id(page: Any) -> str:
     return str(re.search(r"Id (\S+)", text).group(1))  # type: ignore[union-attr]
 
 
+def an_open_alert(stack: Any, *, seconds: float = 120) -> str:
+    """The riskiest open alert; a young desk may have none for a while, its traffic brings one."""
+    deadline = time.monotonic() + seconds
+    while not (rows := stack.transactions.page(QueueFilter(), sort=Sort.RISK, limit=1).rows):
+        assert time.monotonic() < deadline, f"no alert was opened in {seconds} s"
+        time.sleep(0.5)
+    return str(rows[0].transaction_id)
+
+
 def test_the_selected_row_stays_the_same_transaction_while_rows_arrive(desk: Any, signed_in: Any, stack: Any) -> None:
     page = signed_in("analyst")
     page.goto(f"{desk.url}/queue")
@@ -53,7 +62,7 @@ def test_filters_live_in_the_url_and_survive_a_reload(desk: Any, signed_in: Any,
 
 
 def test_two_analysts_on_one_alert_the_second_is_told(desk: Any, signed_in: Any, stack: Any) -> None:
-    alert = stack.transactions.page(QueueFilter(), sort=Sort.RISK, limit=3).rows[-1].transaction_id
+    alert = an_open_alert(stack)
     first, second = signed_in("analyst"), signed_in("analyst")
     for page in (first, second):
         page.goto(f"{desk.url}/transaction?id={alert}")

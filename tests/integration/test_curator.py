@@ -11,7 +11,7 @@ import pytest
 
 from services.rates import Rates, RatesQuery
 from tests.integration.lake_desk import START, TOPIC, Desk, line, random_events, transaction
-from workers import curator_topics
+from workers import curator_rollup
 from workers.stream_objects import iso, object_key
 
 
@@ -126,7 +126,7 @@ def test_labels_are_appended_once(desk: Desk) -> None:
 def test_lake_and_rates_equal_the_source_however_it_was_cut_and_interrupted(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curator_topics, "GROUP_ROWS", 20)
+    monkeypatch.setattr(curator_rollup, "GROUP_ROWS", 20)
     rng = random.Random(7)
     lines, state = random_events(rng, 120)
 

