@@ -44,7 +44,8 @@ class LambdaFunctions:
         try:
             with aws.translated(self._dependency):
                 answer = self._client.invoke(FunctionName=function, InvocationType="RequestResponse", Payload=body)
-                raw = answer["Payload"].read()
+                with answer["Payload"] as reply:  # closed also when it breaks off, or its connection would stay open
+                    raw = reply.read()
         except NotFound as error:
             raise self._unavailable(f"the function {function} does not exist") from error
         if answer.get("FunctionError"):

@@ -38,7 +38,8 @@ class SageMakerRuntime:
         """The container's answer. InvalidData when the container itself said 4xx; everything else is Unavailable."""
         try:
             answer = self._client.invoke_endpoint(EndpointName=endpoint, Body=body, ContentType=JSON, Accept=JSON)
-            return bytes(answer["Body"].read())
+            with answer["Body"] as reply:  # closed also when it breaks off, or its connection would stay open
+                return bytes(reply.read())
         except ClientError as error:
             if aws.code_of(error) == "ModelError":
                 raise _model_error(error) from error

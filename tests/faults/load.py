@@ -101,7 +101,8 @@ class Load:
             try:
                 with aws.translated("the front door"):
                     answer = self._lambda.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
-                    body = json.loads(answer["Payload"].read())
+                    with answer["Payload"] as reply:
+                        body = json.loads(reply.read())
             except ServiceError:
                 threading.Event().wait(0.3)
                 continue

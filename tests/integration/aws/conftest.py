@@ -259,7 +259,8 @@ class Aws:
 
     def invoke(self, endpoint: str, body: bytes = b"1", **kwargs: Any) -> dict[str, Any]:
         answer = self.client("sagemaker-runtime").invoke_endpoint(EndpointName=endpoint, Body=body, **kwargs)
-        return {**answer, "Body": answer["Body"].read()}
+        with answer["Body"] as body:
+            return {**answer, "Body": body.read()}
 
     def log_lines(self, group: str, prefix: str = "") -> list[str]:
         logs = self.client("logs")

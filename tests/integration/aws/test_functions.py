@@ -197,6 +197,7 @@ def test_bad_requests_are_refused(aws: Aws, layer: str) -> None:
     for payload in (b'{"n": ' + b"9" * 400 + b"}", b'{"name": "\\ud800"}'):
         passed = client.invoke(FunctionName=name, Payload=payload, InvocationType="DryRun")
         assert passed["StatusCode"] == 204
+        assert passed["Payload"].read() == b""
     twice = error_of(
         lambda: client.create_function(
             FunctionName=name, Role=ROLE, Runtime="python3.13", Handler="a.b", Code={"ZipFile": _zip()}
