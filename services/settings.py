@@ -23,6 +23,7 @@ REQUIRED = ("MONGODB_URI", "FRAUD_DESK_BUCKET")
 # Numbers and what they are where nobody sets them.
 NUMBERS = {
     "FRAUD_DESK_STREAM_FLUSH_EVENTS": "5000",
+    "FRAUD_DESK_STREAM_FLUSH_BYTES": "33554432",
     "FRAUD_DESK_STREAM_FLUSH_SECONDS": "5",
     "FRAUD_DESK_CURATOR_SECONDS": "10",
 }
@@ -50,6 +51,8 @@ class Settings:
     setup_progress: Path | None
     oidc_role_claim: str
     stream_flush_events: int
+    # Of the lines before compression: what the stream has in memory at most, twice (one set fills, one is stored).
+    stream_flush_bytes: int
     stream_flush_seconds: float
     curator_interval_seconds: float
 
@@ -85,6 +88,7 @@ class Settings:
             setup_progress=Path(progress) if progress else None,
             oidc_role_claim=e.get("FRAUD_DESK_ROLE_CLAIM", "fraud_desk_role"),
             stream_flush_events=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_EVENTS"]),
+            stream_flush_bytes=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_BYTES"]),
             stream_flush_seconds=numbers["FRAUD_DESK_STREAM_FLUSH_SECONDS"],
             curator_interval_seconds=numbers["FRAUD_DESK_CURATOR_SECONDS"],
         )

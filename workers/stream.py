@@ -12,6 +12,7 @@ downstream can tell. Invariants:
 
 from __future__ import annotations
 
+import argparse
 import gc
 import logging
 import signal
@@ -21,11 +22,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
-from services.adapters.change_stream import ChangeSource, PlaceStore
+from services.adapters.change_stream import ChangeSource
 from services.adapters.mongo import client, schema
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
+from services.adapters.stream_place import Controls, PlaceStore
 from services.errors import Conflict, HistoryLost, Unavailable
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
@@ -69,14 +72,16 @@ def _keep_streaming(
 ) -> None:
     """Begin again at the committed place, ever more patiently, as long as only a dependency is at fault."""
     objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=5.0)
-    limits = Limits(settings.stream_flush_events, settings.stream_flush_seconds)
+    limits = Limits(settings.stream_flush_events, settings.stream_flush_bytes, settings.stream_flush_seconds)
+    controls = Controls(db, NAME)
     failures = 0
     while not stop.is_set():
         began = time.monotonic()
         try:
             schema.ensure(db)
             source = ChangeSource(db, tuple(TOPICS))
-            Stream(source, places, objects, reporter, limits, stop=stop, after_put=after_put).run()
+            stream = Stream(source, places, controls, objects, reporter, limits, stop=stop, after_put=after_put)
+            stream.run()
         except (Unavailable, Conflict) as error:
             failures = 1 if time.monotonic() - began > 60 else failures + 1
             pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6))
@@ -92,23 +97,22 @@ def _wait(stop: threading.Event, reporter: Reporter, seconds: float, reason: str
         reporter.beat(WorkerState.WAITING)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"Nothing was started: {message} (see python -m workers.stream --help).\n")
+
+
 def main(arguments: Sequence[str] = ()) -> int:
+    """0 asked to end, 2 unknown arguments or variables missing, 3 history lost."""
+    parser = _Parser(prog="python -m workers.stream", description="MongoDB -> raw zone", allow_abbrev=False)
+    parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = Settings.from_environment()
     # Documents by the thousand and no cycles among them: collecting them as usual costs a quarter of the time.
     gc.set_threshold(100_000, 20, 100)
-    if "--copy-again" in arguments:
-        db = client.connect(settings, app="fraud-desk-stream")
-        try:
-            PlaceStore(db, NAME).forget()
-        except (Conflict, Unavailable) as error:
-            log.error("stream.copy_again: nothing was changed. %s Stop the running stream first.", error.message)
-            return 1
-        finally:
-            db.client.close()
-        log.info("stream.copy_again: the next start copies every document again")
-        return 0
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -11,26 +11,27 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.adapters.change_stream import Change, ChangeSource, Place, PlaceStore
+from services.adapters.change_stream import Change, ChangeSource
 from services.adapters.s3 import ObjectStore
+from services.adapters.stream_place import Controls, Place, PlaceStore
 from services.errors import Conflict
 from services.lake_schema import LABELS_TOPIC, TRANSACTIONS_TOPIC
-from services.worker_status import Reporter
+from services.worker_status import Reporter, WorkerState
 from workers.stream_objects import Batch, encode, iso
 
 TOPICS = {"transactions": TRANSACTIONS_TOPIC, "labels": LABELS_TOPIC}
 # An idle stream saves its mark this often, so that history is never lost for want of traffic, and keeps its lease.
 IDLE_SAVE_SECONDS = 2.0
 _GZIP_LEVEL = 1
-# What has to be in memory at once is bounded whatever the documents' size.
-_MAX_BATCH_BYTES = 32 * 1024 * 1024
+_CONTROL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When an object is closed: at `events` lines or `seconds` after its first one."""
+    """When objects are closed: at `events` lines, `bytes` of all their lines together, or `seconds` after the first."""
 
     events: int
+    bytes: int
     seconds: float
 
 
@@ -45,6 +46,7 @@ class Stream:
         self,
         source: ChangeSource,
         places: PlaceStore,
+        controls: Controls,
         objects: ObjectStore,
         reporter: Reporter,
         limits: Limits,
@@ -52,7 +54,8 @@ class Stream:
         stop: threading.Event,
         after_put: Callable[[str], None] = lambda _key: None,
     ) -> None:
-        self._source, self._places, self._objects, self._reporter = source, places, objects, reporter
+        self._source, self._places, self._controls = source, places, controls
+        self._objects, self._reporter = objects, reporter
         self._limits, self._stop, self._after_put = limits, stop, after_put
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._pending: Future[None] | None = None
@@ -66,6 +69,8 @@ class Stream:
         self._opened_at = 0.0
         self._bytes = 0
         self._beat_at = 0.0
+        self._asked_at = 0.0
+        self._paused: str | None = None
         self._clock: tuple[datetime | None, str, int] = (None, "", 0)
 
     def run(self) -> None:
@@ -74,34 +79,58 @@ class Stream:
         self._read_to = (self._place.token, self._place.cluster_time)
         self._begin_batches()
         try:
-            if self._place.started_at is None and self._place.token is None:
-                begin = {"collection": next(iter(TOPICS)), "after": None}
-                self._place = replace(self._place, started_at=self._source.now(), copying=begin)
-                self._commit_place(self._place)
-            if self._place.copying is not None:
-                self._copy()
-            if not self._stop.is_set():
-                self._follow()
-            self._flush()
-            self._settle()
+            while not self._stop.is_set():
+                self._wait_while_paused()
+                if self._place.started_at is None:
+                    self._begin_epoch()
+                elif self._place.copying is not None:
+                    self._copy()
+                else:
+                    self._follow()
+                self._flush()
+                self._settle()
         finally:
             self._uploads.shutdown(wait=True, cancel_futures=True)
+
+    def _begin_epoch(self) -> None:
+        """Choose the time the copy speaks for; after the first epoch, in a later second than all that was written."""
+        before = self._source.now()
+        begin = {"collection": next(iter(TOPICS)), "after": None}
+        while True:
+            started = self._source.now()
+            if self._place.epoch == 1 or started.time > before.time:
+                break
+            if self._stop.wait(0.1):
+                return
+            self._commit_place(self._place)  # an idle database's time moves when something is written
+        self._place = replace(self._place, started_at=started, copying=begin)
+        self._commit_place(self._place)
 
     def _copy(self) -> None:
         for change, place in self._source.copy(self._place):
             self._add(change)
             self._place = replace(self._place, copying=place.copying)
             self._close_if_due()
-            if self._stop.is_set():
+            if self._interrupted():
                 return
+        if self._place.epoch > 1:
+            self._add_markers()
         self._place = replace(self._place, copying=None)
         self._flush()
         self._settle()
         self._commit_place(self._place)
 
+    def _add_markers(self) -> None:
+        """End the snapshot: what has no copy before these is not in MongoDB any more (docs/contracts.md)."""
+        assert self._place.started_at is not None
+        at, epoch = self._place.started_at.as_datetime(), self._place.epoch
+        for collection in TOPICS:
+            told = {"epoch": epoch, "partition": 0, "partitions": 1}
+            self._add(Change(collection, "epoch", at, f"epoch:{epoch}", told))
+
     def _follow(self) -> None:
         with self._source.changes(self._place) as reader:
-            while not self._stop.is_set():
+            while not self._interrupted():
                 change = reader.next()
                 if change is not None:
                     self._add(change)
@@ -112,6 +141,22 @@ class Stream:
                 self._close_if_due()
                 self._save_if_idle()
                 self._reporter.beat(lag_seconds=self._lag())
+
+    def _interrupted(self) -> bool:
+        """Stopped, or paused: in MongoDB's collection `controls`, looked at once a second."""
+        if time.monotonic() - self._asked_at >= _CONTROL_SECONDS:
+            self._asked_at = time.monotonic()
+            self._paused = self._controls.paused()
+        return self._paused is not None or self._stop.is_set()
+
+    def _wait_while_paused(self) -> None:
+        """Keep the lease and the place, all that was read being stored, until somebody resumes or `stop` is set."""
+        while self._interrupted() and not self._stop.is_set():
+            if self._place != self._committed:
+                self._commit_place(self._place)
+            self._places.require_held()
+            self._reporter.beat(WorkerState.WAITING, error=self._paused)
+            self._stop.wait(_CONTROL_SECONDS)
 
     def _current(self) -> Place:
         """The place after the last change that was added."""
@@ -141,7 +186,7 @@ class Stream:
             self._beat_at = time.monotonic()
             self._reporter.beat(lag_seconds=self._lag())
         full = any(len(batch.lines) >= self._limits.events for batch in self._batches.values())
-        if full or self._bytes >= _MAX_BATCH_BYTES or time.monotonic() - self._opened_at >= self._limits.seconds:
+        if full or self._bytes >= self._limits.bytes or time.monotonic() - self._opened_at >= self._limits.seconds:
             self._flush()
 
     def _flush(self) -> None:

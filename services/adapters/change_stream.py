@@ -1,33 +1,27 @@
-"""What happened in MongoDB, in commit order, and the committed place of the one process that copies it out.
+"""What is in MongoDB and what happens there, in commit order.
 
-Invariants: a place is only ever advanced by the holder of the newest fence, so a process that was stopped for longer
-than its lease cannot move it; reading from a committed place again yields the same changes in the same order.
+Invariant: reading from a committed place again yields the same changes in the same order.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.timestamp import Timestamp
-from pymongo import ReturnDocument
 from pymongo.change_stream import DatabaseChangeStream
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.adapters.mongo.client import HISTORY_LOST_CODES, Db, Document, translated
-from services.errors import Conflict, HistoryLost
+from services.adapters.stream_place import Place
+from services.errors import HistoryLost
 
-LEASE_SECONDS = 10.0
+REMEDY = "Copy every document again, in a new epoch, with: python -m services backfill"
 _OPERATIONS = ("insert", "update", "replace", "delete")
 # Documents are copied as they are: naive UTC times are the cheapest to write, and a time no calendar has, or bytes
 # that are not UTF-8, must not stop everybody else's changes.
@@ -46,22 +40,6 @@ class Change(NamedTuple):
     document: Document | None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far the raw zone is complete.
-
-    `offsets`: the next offset per topic. `copying`: progress of the first copy ({collection, after}), None when it is
-    over or not begun. `started_at`: the time the first copy speaks for, after which changes are read. `token`: the
-    stream's own mark, None until the first change or idle batch after the copy.
-    """
-
-    offsets: Mapping[str, int] = field(default_factory=dict)
-    token: Mapping[str, Any] | None = None
-    started_at: Timestamp | None = None
-    copying: Mapping[str, Any] | None = None
-    cluster_time: datetime | None = None
-
-
 @contextmanager
 def _history() -> Iterator[None]:
     """Tell a stream that can never be read on from a database that does not answer at the moment."""
@@ -73,116 +51,8 @@ def _history() -> Iterator[None]:
             raise
         raise HistoryLost(
             f"MongoDB no longer has the changes since the last committed place (error {error.code}). Nothing was "
-            "skipped. Copy everything again with: python -m workers.stream --copy-again"
+            f"skipped. {REMEDY}"
         ) from error
-
-
-def _node() -> str:
-    """Identifies the set of process ids this process can see: host, boot and pid namespace."""
-    parts = [socket.gethostname()]
-    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        try:
-            parts.append(os.readlink(path) if "/ns/" in path else Path(path).read_text("ascii").strip())
-        except OSError:
-            continue
-    return "|".join(parts)
-
-
-def _is_gone(owner: Mapping[str, Any]) -> bool:
-    """True when the owner certainly died: it ran where we can see it, and is not there."""
-    if owner.get("node") != _node():
-        return False
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-class PlaceStore:
-    """The document of one worker in `positions`, with its lease and fence. Not shared between threads."""
-
-    def __init__(self, db: Db, worker: str) -> None:
-        self._positions, self._worker = db["positions"], worker
-        self._id = uuid.uuid4().hex
-        self._fence = -1
-        self._held_until = 0.0
-
-    def claim(self) -> Place:
-        """Become the only writer. Raises Conflict while another live process holds the lease."""
-        owner = {"node": _node(), "pid": os.getpid(), "id": self._id}
-        fence = {"fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]}, "owner": {"$literal": owner}}
-        with translated():
-            current = self._positions.find_one({"_id": self._worker})
-            query: Document = {"_id": self._worker}
-            if current is not None:
-                former = current.get("owner")
-                if former is None or former.get("id") == self._id or _is_gone(former):
-                    query["fence"] = current["fence"]
-                else:
-                    query["$expr"] = {"$lte": ["$lease_until", "$$NOW"]}
-            at = time.monotonic()
-            try:
-                taken = self._positions.find_one_and_update(
-                    query,
-                    [{"$set": fence | _lease()}],
-                    upsert=current is None,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except DuplicateKeyError:
-                taken = None
-        if taken is None:
-            raise Conflict("Another process is writing the raw zone; this one waits for it to end.")
-        self._fence, self._held_until = taken["fence"], at + LEASE_SECONDS
-        return Place(
-            offsets=taken.get("offsets") or {},
-            token=taken.get("token"),
-            started_at=taken.get("started_at"),
-            copying=taken.get("copying"),
-            cluster_time=taken.get("cluster_time"),
-        )
-
-    def require_held(self) -> None:
-        """Prove the lease before writing where MongoDB cannot stop us. Raises Conflict when it was lost."""
-        if time.monotonic() > self._held_until - LEASE_SECONDS / 2:
-            self._update(_lease())
-
-    def commit(self, place: Place) -> None:
-        """Move the place and renew the lease. Raises Conflict when another process took over: nothing was moved."""
-        values: Document = {
-            "offsets": {"$literal": dict(place.offsets)},
-            "token": {"$literal": place.token},
-            "started_at": {"$literal": place.started_at},
-            "copying": {"$literal": place.copying},
-            "cluster_time": {"$literal": place.cluster_time},
-            "updated_at": "$$NOW",
-        }
-        self._update(values | _lease())
-
-    def release(self) -> None:
-        """Let the next process start at once."""
-        with translated():
-            self._positions.update_one({"_id": self._worker, "fence": self._fence}, {"$set": {"owner": None}})
-
-    def forget(self) -> None:
-        """Copy everything again at the next start; offsets go on counting. For an operator, after HistoryLost."""
-        place = self.claim()
-        self.commit(Place(offsets=place.offsets))
-        self.release()
-
-    def _update(self, values: Document) -> None:
-        at = time.monotonic()
-        with translated():
-            answer = self._positions.update_one({"_id": self._worker, "fence": self._fence}, [{"$set": values}])
-        if answer.matched_count == 0:
-            raise Conflict("Another process took over writing the raw zone; this one stops.")
-        self._held_until = at + LEASE_SECONDS
-
-
-def _lease() -> Document:
-    return {"lease_until": {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}}
 
 
 class ChangeSource:
@@ -260,10 +130,7 @@ class ChangeReader:
         self.token = event["_id"]
         operation = event["operationType"]
         if operation not in _OPERATIONS:
-            raise HistoryLost(
-                f"A collection that feeds the lake was removed or renamed ({operation}). Restore it, or copy "
-                "everything again with: python -m workers.stream --copy-again"
-            )
+            raise HistoryLost(f"A collection that feeds the lake was removed or renamed ({operation}). {REMEDY}")
         seconds = event["clusterTime"].time
         if seconds != self._stamp[0]:
             self._stamp = (seconds, datetime.fromtimestamp(seconds, UTC))

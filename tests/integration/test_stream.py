@@ -23,11 +23,12 @@ from botocore.config import Config
 from bson import Decimal128
 from pymongo.errors import OperationFailure
 
-from services.adapters import change_stream
-from services.adapters.change_stream import ChangeSource, Place, PlaceStore
+from services.adapters import change_stream, stream_place
+from services.adapters.change_stream import ChangeSource
 from services.adapters.mongo.client import Db
 from services.adapters.s3 import ObjectStore
-from services.errors import Conflict, HistoryLost
+from services.adapters.stream_place import Place, PlaceStore
+from services.errors import Conflict, HistoryLost, NotFound
 from services.settings import Settings
 from workers import stream
 
@@ -199,7 +200,7 @@ def test_killed_between_object_and_commit_nothing_is_lost_or_doubled(settings: S
 def test_a_process_that_was_stopped_past_its_lease_cannot_commit(
     settings: Settings, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(change_stream, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(stream_place, "LEASE_SECONDS", 0.3)
     zombie, successor = PlaceStore(db, "stream"), PlaceStore(db, "stream")
     zombie.claim()
     with pytest.raises(Conflict):
@@ -263,17 +264,75 @@ def test_lost_history_stops_with_the_command_that_repairs_it(
             raise OperationFailure("resume point gone", 286)
 
     monkeypatch.setattr(ChangeSource, "changes", lost)
-    with pytest.raises(HistoryLost, match="--copy-again"):
+    with pytest.raises(HistoryLost, match="python -m services backfill"):
         stream.run(settings, threading.Event())
     status = db["workers"].find_one({"_id": "stream"})
     assert status is not None
     assert status["state"] == "failed"
     assert "286" in status["last_error"]["message"]
     monkeypatch.setattr(ChangeSource, "changes", original)
-    PlaceStore(db, "stream").forget()
+    db["transactions"].delete_one({"_id": "t00000"})
+    command = [sys.executable, "-m", "services", "backfill"]
+    done = subprocess.run(command, env=environment(settings), capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.startswith("Epoch 2 begins:")
     with running(settings):
-        until(lambda: committed(db) == 4)
-    assert [(line["operationType"], line["offset"]) for line in events(settings)] == [("copy", n) for n in range(4)]
+        until(lambda: committed(db) == 4 and committed(db, "fraud.labels") == 1)
+        db["transactions"].delete_one({"_id": "t00001"})
+        until(lambda: committed(db) == 5)
+    lines = events(settings)
+    assert [(line["operationType"], line["documentKey"]["_id"], line["offset"]) for line in lines] == [
+        ("copy", "t00000", 0), ("copy", "t00001", 1),
+        ("copy", "t00001", 2), ("epoch", "epoch:2", 3), ("delete", "t00001", 4),
+    ]  # fmt: skip
+    assert lines[3]["fullDocument"] == {"epoch": 2, "partition": 0, "partitions": 1}
+    assert lines[2]["clusterTime"] == lines[3]["clusterTime"]
+    assert max(line["clusterTime"] for line in lines[:2]) < lines[3]["clusterTime"] <= lines[4]["clusterTime"]
+    assert [line["operationType"] for line in events(settings, "fraud.labels")] == ["epoch"]
+
+
+def test_a_new_epoch_begins_while_the_stream_runs_and_not_before_the_first(settings: Settings, db: Db) -> None:
+    with pytest.raises(NotFound, match="Nothing was changed"):
+        PlaceStore(db, "stream").begin_epoch()
+    db["transactions"].insert_many(transactions(0, 3))
+    with running(settings):
+        until(lambda: committed(db) == 3)
+        assert PlaceStore(db, "stream").begin_epoch() == 2
+        until(lambda: committed(db) == 7)
+    operations = [line["operationType"] for line in events(settings)]
+    assert operations == ["copy"] * 6 + ["epoch"]
+
+
+def test_a_paused_stream_keeps_its_place_and_says_who_paused_it(settings: Settings, db: Db) -> None:
+    db["transactions"].insert_many(transactions(0, 3))
+    with running(settings):
+        until(lambda: committed(db) == 3)
+        db["controls"].insert_one({"_id": "stream", "paused": True, "by": "Ada Admin", "at": NOON})
+        until(lambda: db["workers"].find_one({"_id": "stream", "state": "waiting"}) is not None)
+        db["transactions"].insert_many(transactions(3, 3))
+        status = db["workers"].find_one({"_id": "stream"})
+        assert status is not None
+        assert status["last_error"]["message"] == "Paused by Ada Admin at 2026-03-01 12:00:00 UTC."
+        with pytest.raises(Conflict):  # it keeps its lease
+            PlaceStore(db, "stream").claim()
+        assert committed(db) == 3
+        db["controls"].update_one({"_id": "stream"}, {"$set": {"paused": False}})
+        until(lambda: committed(db) == 6)
+    assert [line["documentKey"]["_id"] for line in events(settings)] == [f"t{n:05d}" for n in range(6)]
+
+
+def test_arguments_nobody_knows_are_refused_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        stream.main(["--copy-again"])
+    assert ended.value.code == 2
+    assert "Nothing was started: unrecognized arguments: --copy-again" in capsys.readouterr().err
+
+
+def test_objects_are_cut_by_bytes(settings: Settings, db: Db) -> None:
+    db["transactions"].insert_many([{"_id": f"t{n}", "text": "x" * 1000} for n in range(9)])
+    with running(dataclasses.replace(settings, stream_flush_bytes=3000)):
+        until(lambda: committed(db) == 9)
+    keys = [info.key for info in objects(settings).list("raw/topics/fraud.transactions/")]
+    assert [int(key[-18:-8]) for key in keys] == [0, 3, 6]
 
 
 def test_documents_no_json_can_hold_pass_and_a_dropped_collection_stops_the_stream(settings: Settings, db: Db) -> None:

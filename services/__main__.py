@@ -1,0 +1,53 @@
+"""For operators: `python -m services backfill`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from services.errors import ServiceError
+from services.settings import Settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 done, 1 nothing was changed, 2 variables missing or a command nobody knows; one sentence each."""
+    parser = argparse.ArgumentParser(prog="python -m services", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser(
+        "backfill",
+        help="copy every document to the raw zone again, in a new epoch (after lost history or a restored database)",
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+    except ServiceError as error:
+        return _say(error.message, 2)
+    try:
+        return _backfill(settings)
+    except ServiceError as error:
+        return _say(error.message, 1)
+
+
+def _backfill(settings: Settings) -> int:
+    from services.adapters.mongo.client import connect
+    from services.adapters.stream_place import PlaceStore
+
+    db = connect(settings, app="fraud-desk-backfill")
+    try:
+        epoch = PlaceStore(db, "stream").begin_epoch()
+    finally:
+        db.client.close()
+    sys.stdout.write(
+        f"Epoch {epoch} begins: the stream copies every document again, at once if it runs, else when it starts.\n"
+    )
+    return 0
+
+
+def _say(sentence: str, code: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
