@@ -6,6 +6,8 @@ same rows, whatever was written since.
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +16,9 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from services.errors import NotFound
-from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
+from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, QUARANTINE_ROOT, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
+
+_FED = ((TRANSACTIONS_TABLE.name, TRANSACTIONS_TOPIC), (LABELS_TABLE.name, LABELS_TOPIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,19 @@ class TableState:
     committed_at: datetime
     rows: int
     position: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A record the curator refused: where it is (`line` from 0 in the raw `object`; `offset` None when unreadable) and
+    why. `at` is the change's time in MongoDB, or the hour of its object when the record does not say."""
+
+    object: str
+    line: int
+    offset: int | None
+    reason: str
+    topic: str
+    at: datetime | None
 
 
 class StoredPartition(Protocol):
@@ -64,6 +81,8 @@ class LakeReader(Protocol):
 
     def tag(self, name: str, snapshot_id: int, tag: str) -> None: ...
 
+    def object(self, key: str) -> bytes: ...
+
 
 class Lake:
     """Times are aware UTC; ranges are start <= time < end; None leaves a side open."""
@@ -84,10 +103,39 @@ class Lake:
 
     def newest_offsets(self) -> Mapping[str, int]:
         """Per raw topic the next offset that is not folded yet."""
-        return {
-            topic: int(self._place(table, topic).get("next_offset", 0))
-            for table, topic in ((TRANSACTIONS_TABLE.name, TRANSACTIONS_TOPIC), (LABELS_TABLE.name, LABELS_TOPIC))
-        }
+        return {topic: int(self._place(table, topic).get("next_offset", 0)) for table, topic in _FED}
+
+    def quarantine(self, limit: int = 100) -> tuple[Quarantined, ...]:
+        """The newest refused records, newest object first: at most `limit`, of the objects the position still names.
+
+        Reads as few objects as fill the limit. An object that was deleted from the quarantine is left out.
+        """
+        found: list[Quarantined] = []
+        places = [(topic, self._place(table, topic).get("refused_in", ())) for table, topic in _FED]
+        for suffix, topic in sorted(((suffix, topic) for topic, kept in places for suffix in kept), reverse=True):
+            if len(found) >= limit:
+                break
+            try:
+                body = gzip.decompress(self.reader.object(f"{QUARANTINE_ROOT}/{topic}/{suffix}"))
+            except NotFound:
+                continue
+            records = map(json.loads, body.splitlines()[: limit - len(found)])
+            found += [_quarantined(record, topic) for record in records]
+        return tuple(found)
+
+    def quarantine_reasons(self) -> dict[str, int]:
+        """How many records were refused for each reason, of all topics, most first. Reads no objects.
+
+        Records refused before reasons were counted are under "not recorded".
+        """
+        counts: dict[str, int] = {}
+        for table, topic in _FED:
+            place = self._place(table, topic)
+            reasons = place.get("reasons", {})
+            unexplained = int(place.get("quarantined", 0)) - sum(reasons.values())
+            for reason, count in (*reasons.items(), *([("not recorded", unexplained)] if unexplained > 0 else [])):
+                counts[reason] = counts.get(reason, 0) + int(count)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def snapshot(self, table: str = TRANSACTIONS_TABLE.name) -> int:
         """The current snapshot of a table. Raises NotFound while nothing was folded into it."""
@@ -127,3 +175,9 @@ class Lake:
         state = self.reader.state(table)
         place: Mapping[str, Any] = state.position.get(topic, {}) if state else {}
         return place
+
+
+def _quarantined(record: Mapping[str, Any], topic: str) -> Quarantined:
+    at = record.get("at")
+    moment = datetime.fromisoformat(at) if at else None
+    return Quarantined(record["object"], record["line"], record["offset"], record["reason"], topic, moment)

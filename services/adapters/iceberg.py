@@ -40,6 +40,7 @@ from services.adapters.iceberg_catalog import (
     partition_start,
     translated,
 )
+from services.adapters.s3 import ObjectStore
 from services.errors import Conflict, NotFound
 from services.lake import TableState
 from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES, LakeTable, PartitionBy
@@ -80,6 +81,7 @@ class IcebergLake:
         """`patient` is for workers: they try again themselves and read more at once than a screen."""
         self._settings, self._patient = settings, patient
         self._catalog_opened: MetastoreCatalog | None = None
+        self._objects: ObjectStore | None = None
 
     def ensure(self) -> None:
         """Create the namespace and the tables that are missing."""
@@ -229,6 +231,12 @@ class IcebergLake:
                 except CommitFailedException:  # the curator committed in between: only the tag has to be set again
                     continue
         raise Conflict(f"The lake's {name} is being written too fast to tag it; try again.")
+
+    def object(self, key: str) -> bytes:
+        """An object beside the tables, whole. Raises NotFound when there is none."""
+        if self._objects is None:
+            self._objects = ObjectStore(self._settings.bucket, region=self._settings.region)
+        return self._objects.get(key)[0]
 
     def table(self, name: str) -> Table:
         """For maintenance."""
