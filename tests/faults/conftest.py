@@ -23,7 +23,8 @@ from tests.faults.load import Load
 from tests.faults.stack import Stack
 from tests.faults.viewer import Viewer
 
-HISTORY, RATE, SEED = 8000, 2.0, 20260601
+# Enough of it that the later part of the first training window has frauds whatever the day.
+HISTORY, RATE, SEED = 20_000, 2.0, 20260601
 
 
 @pytest.fixture(scope="package")

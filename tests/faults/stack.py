@@ -70,6 +70,7 @@ class Stack:
         if not line:
             process.kill()
             process.wait()
+            process.stdout.close()
             raise AssertionError(f"up did not become ready: {(self.state.parent / 'up.log').read_text()[-3000:]}")
         return dict(json.loads(line))
 
