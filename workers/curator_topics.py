@@ -172,7 +172,7 @@ class TopicFolder:
         for group in in_groups(starts, stored):
             inside = pc.and_(
                 pc.greater_equal(time, midnight(group[0])),
-                pc.less(time, midnight(partition_end(self.table, group[-1]))),
+                pc.less(time, partition_end(self.table, group[-1])),
             )
             former = [stored[start] for start in group if start in stored]
             existing = self._lake.read_partitions(self.table.name, former, self.table.schema.names)

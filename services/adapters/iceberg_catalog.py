@@ -89,11 +89,14 @@ def partition_of_value(kind: LakeTable, value: Any) -> date:
     return date(1970 + int(value) // 12, int(value) % 12 + 1, 1)
 
 
-def partition_end(kind: LakeTable, start: date) -> date:
-    """The first day after the partition."""
-    if kind.partition_by is PartitionBy.DAY:
-        return start + timedelta(days=1)
-    return (start.replace(day=28) + timedelta(days=4)).replace(day=1)
+def partition_end(kind: LakeTable, start: date) -> datetime:
+    """The first moment after the partition; the calendar's last moment for the partition that no other follows."""
+    try:
+        if kind.partition_by is PartitionBy.DAY:
+            return midnight(start + timedelta(days=1))
+        return midnight((start.replace(day=28) + timedelta(days=4)).replace(day=1))
+    except OverflowError:  # a clock can say 31 December 9999, and one such row must not stop all others
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def between(column: str, start: datetime | None, end: datetime | None) -> BooleanExpression:
@@ -113,13 +116,13 @@ def of_partitions(kind: LakeTable, starts: Sequence[date] | None) -> BooleanExpr
         return AlwaysTrue()
     runs: list[tuple[date, date]] = []
     for start in sorted(set(starts)):
-        if runs and runs[-1][1] == start:
-            runs[-1] = (runs[-1][0], partition_end(kind, start))
+        if runs and partition_end(kind, runs[-1][1]) == midnight(start):
+            runs[-1] = (runs[-1][0], start)
         else:
-            runs.append((start, partition_end(kind, start)))
+            runs.append((start, start))
     if len(runs) > _MAX_RANGES:
         runs = [(runs[0][0], runs[-1][1])]
-    terms = [between(kind.time_column, midnight(first), midnight(end)) for first, end in runs]
+    terms = [between(kind.time_column, midnight(first), partition_end(kind, last)) for first, last in runs]
     return Or(*terms) if len(terms) > 1 else terms[0] if terms else AlwaysTrue()
 
 
