@@ -25,6 +25,7 @@ class Permission(StrEnum):
     VIEW_KPIS = "view KPIs"
     VIEW_RATES = "view fraud rates"
     VIEW_HEALTH = "view loop health"
+    OPERATE_LOOP = "pause, resume and reconcile the loop"
     VIEW_TRAINING = "view training"
     TRAIN = "start and stop training"
     VIEW_DEPLOYMENT = "view deployments"
@@ -46,6 +47,7 @@ _ADMIN = {
     Permission.VIEW_KPIS,
     Permission.VIEW_RATES,
     Permission.VIEW_HEALTH,
+    Permission.OPERATE_LOOP,
     Permission.VIEW_TRAINING,
     Permission.TRAIN,
     Permission.VIEW_DEPLOYMENT,
