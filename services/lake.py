@@ -25,8 +25,8 @@ _FED = ((TRANSACTIONS_TABLE.name, TRANSACTIONS_TOPIC), (LABELS_TABLE.name, LABEL
 class TableState:
     """The newest snapshot of a table.
 
-    `position`: per raw topic {last_key, etag, size, next_offset, cluster_time, folded, quarantined}; for the rollup
-    {transactions_snapshot}.
+    `position`: per raw topic a place (`workers.curator_places`): {partitions, next_offset, cluster_time, folded,
+    quarantined, reasons, refused_in, epoch}; for the rollup {transactions_snapshot}.
     """
 
     snapshot_id: int

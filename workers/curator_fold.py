@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.lake_schema import LakeTable
+from services.lake_schema import LABELS_TABLE, LakeTable
 
 _ORDER = ("cluster_time", "raw_offset")
 
@@ -23,36 +23,39 @@ def latest(changes: pa.Table, key: str) -> pa.Table:
     return changes.take(pa.array(order[last_of_id]))
 
 
-def merge(existing: pa.Table, changes: pa.Table, table: LakeTable) -> pa.Table:
-    """The table's rows after the changes.
+def superseded(existing: pa.Table, changes: pa.Table, table: LakeTable) -> np.ndarray:
+    """Which changes a stored row makes void, as flags. Both are unique by the table's key; `existing` needs only the
+    key, cluster_time and raw_offset.
 
-    Both are unique by the table's key. A change replaces the row of its id unless that row is newer; a removal takes
-    it away. Ties (the same event folded again) go to the change, which then is the same row.
+    A newer row does. Of the same event folded again the change stands, and then is the same row. A table that only
+    grows takes a known id again only with a later time (a copy of it, in a new epoch), and no removals.
     """
-    assert table.key is not None
+    grows = table is LABELS_TABLE
+    void = np.asarray(changes["removed"]) if grows else np.zeros(changes.num_rows, dtype=bool)
     found = pc.index_in(existing[table.key], value_set=changes[table.key].combine_chunks())
-    matched = np.asarray(pc.is_valid(found).to_numpy(zero_copy_only=False), dtype=bool)
-    if matched.any():
-        where = pc.fill_null(found, 0).to_numpy(zero_copy_only=False)
-        old_time, old_offset = _stamps(existing)
-        new_time, new_offset = (stamps[where] for stamps in _stamps(changes))
-        older_wins = matched & ((old_time > new_time) | ((old_time == new_time) & (old_offset > new_offset)))
-        superseded = np.zeros(changes.num_rows, dtype=bool)
-        superseded[where[older_wins]] = True
-        existing = existing.filter(pa.array(~matched | older_wins))
-        changes = changes.filter(pa.array(~superseded))
-    added = changes.filter(pc.invert(changes["removed"])).select(table.schema.names)
-    return pa.concat_tables([existing.select(table.schema.names), added.cast(table.schema)])
+    matched = np.asarray(pc.is_valid(found), dtype=bool)
+    where = np.asarray(pc.fill_null(found, 0))[matched]
+    old_time, old_offset = (stamps[matched] for stamps in _stamps(existing))
+    new_time, new_offset = (stamps[where] for stamps in _stamps(changes))
+    newer = (old_time > new_time) | ((old_time == new_time) & (grows | (old_offset > new_offset)))
+    void = void.copy()
+    void[where[newer]] = True
+    return void
 
 
-def append_new(existing: pa.Table, changes: pa.Table, table: LakeTable) -> pa.Table:
-    """For a table that only grows: rows of unknown ids are added; known ids and removals change nothing."""
-    assert table.key is not None
-    known = pc.is_in(changes[table.key], value_set=existing[table.key].combine_chunks())
-    fresh = changes.filter(pc.and_not(pc.invert(changes["removed"]), known)).select(table.schema.names)
-    return pa.concat_tables([existing.select(table.schema.names), fresh.cast(table.schema)])
+def added(stays: pa.Table, changes: pa.Table, table: LakeTable) -> pa.Table:
+    """The rows that stay and those the changes bring."""
+    brought = changes.filter(pc.invert(changes["removed"])).select(table.schema.names)
+    return pa.concat_tables([stays.select(table.schema.names), brought.cast(table.schema)])
+
+
+def merge(existing: pa.Table, changes: pa.Table, table: LakeTable) -> pa.Table:
+    """The table's rows after the changes, where all of them are at hand."""
+    changes = changes.filter(pa.array(~superseded(existing, changes, table)))
+    stays = pc.invert(pc.is_in(existing[table.key], value_set=changes[table.key].combine_chunks()))
+    return added(existing.filter(stays), changes, table)
 
 
 def _stamps(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     time, offset = (rows[name] for name in _ORDER)
-    return pc.cast(time, pa.int64()).to_numpy(), offset.to_numpy()
+    return np.asarray(pc.cast(time, pa.int64())), np.asarray(offset)

@@ -7,20 +7,26 @@ object ends up as a change or as a refusal, so in = folded + quarantined.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from services.lake_schema import LABELS_TABLE, TIME, TRANSACTIONS_TABLE, LakeTable
+from services.lake_schema import TIME, LakeTable
+from workers.curator_flatten import FLATTEN, Refused, Row, kind_of, whole
+from workers.curator_formats import Event, canonical
 
+# The time a row's partition is cut from lies in these years. Systems write 9999 for "never", and 1 or 1900 for "not
+# known"; taken for a time, they would open partitions that no chart shows and calendars that end.
+YEARS = range(1970, 2200)
 _OPERATIONS = frozenset({"copy", "insert", "update", "replace", "delete"})
-_DELETE = "delete"
+_DELETE, _MARKER = "delete", "epoch"
+_UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,160}")
-_NOTHING: Mapping[str, Any] = {}
-Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,172 +36,131 @@ class Refusal:
     line: int
     offset: int | None
     reason: str
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The end of the copy that began an epoch, in one of `partitions` partitions. `since` is the epoch's start."""
+
+    epoch: int
+    partition: int
+    partitions: int
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """One raw object. `changes` has the columns of the table (the key, cluster_time and raw_offset for a delete)
-    and a boolean column `removed`; rows are in the order of the object. `count` is the number of its lines."""
+    and a boolean column `removed`; rows are in the order of the object. `count` is the number of its records."""
 
     changes: pa.Table
     refusals: tuple[Refusal, ...]
     count: int
-
-
-class _Refused(Exception):
-    pass
+    markers: tuple[Marker, ...] = ()
 
 
 def changes_schema(table: LakeTable) -> pa.Schema:
     return pa.schema([field.with_nullable(True) for field in table.schema]).append(pa.field("removed", pa.bool_()))
 
 
-def parse(lines: Iterable[bytes], table: LakeTable) -> Parsed:
-    """Read the lines of one object of the table's topic."""
-    flatten = _FLATTEN[table.name]
+def parse(records: Iterable[bytes | Event], table: LakeTable, start_offset: int = 0) -> Parsed:
+    """Read the records of one object of the table's topic. A record without an offset of its own has that of its
+    place: `start_offset` + its number in the object."""
+    flatten = FLATTEN[table.name]
     rows: list[Row] = []
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, str]] = []
     refusals: list[Refusal] = []
-    count = 0
-    for number, line in enumerate(lines):
-        count += 1
-        offset = None
+    markers: list[Marker] = []
+    number = -1
+    for number, record in enumerate(records):
+        offset = at = None
         try:
-            event = orjson.loads(line)
-            offset = event["offset"]
-            rows.append(_row(event, table, flatten))
-            places.append((number, offset))
+            event, offset = _read(record, start_offset + number)
+            at = event["clusterTime"]
+            if event["operationType"] == _MARKER:
+                markers.append(_marker(event))
+                continue
+            rows.append(_row(event, offset, table, flatten))
+            places.append((number, offset, at))
         except orjson.JSONDecodeError:
             refusals.append(Refusal(number, None, "not a line of JSON"))
-        except _Refused as error:
-            refusals.append(Refusal(number, offset, str(error)))
+        except Refused as error:
+            refusals.append(Refusal(number, offset, str(error), _moment(at)))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            refusals.append(Refusal(number, offset, _sentence(error)))
+            refusals.append(Refusal(number, offset, _sentence(error), _moment(at)))
+    arrow, bad = _checked(rows, places, table)
+    ordered = sorted((*refusals, *bad), key=lambda refusal: refusal.line)
+    return Parsed(arrow, tuple(ordered), number + 1, tuple(markers))
+
+
+def _read(record: bytes | Event, place: int) -> tuple[Any, int]:
+    """The event and its offset. What the stream writes needs no second look; every other form is brought to it."""
+    event: Any = orjson.loads(record) if type(record) is bytes else record
+    plain = type(record) is bytes and b'"$' not in record and type(event) is dict
+    if plain and "offset" in event and type(event.get("documentKey")) is dict:
+        time, document = event.get("clusterTime"), event.get("fullDocument")
+        if type(time) is str and (document is None or type(document) is dict) and "_id" not in event:
+            return event, event["offset"]
+    event, offset = canonical(event, marked=type(record) is not bytes or not plain)
+    return event, place if offset is None else offset
+
+
+def _checked(
+    rows: list[Row], places: list[tuple[int, int, str]], table: LakeTable
+) -> tuple[pa.Table, tuple[Refusal, ...]]:
+    """The rows in the types of the table, and the refusals of those that have others or lie outside of YEARS."""
     schema = changes_schema(table)
+    bad: list[Refusal] = []
     try:
         arrow = _to_arrow(rows, schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError):
-        rows, bad = _sift(rows, places, schema)
-        refusals += bad
-        arrow = _to_arrow(rows, schema)
-    return Parsed(arrow, tuple(sorted(refusals, key=lambda refusal: refusal.line)), count)
+    except _UNFIT:
+        good, bad = _sift(rows, places, schema)
+        wrong = {refusal.line for refusal in bad}
+        places = [place for place in places if place[0] not in wrong]
+        arrow = _to_arrow(good, schema)
+    year = pc.fill_null(pc.year(arrow[table.time_column]), YEARS.start)
+    inside = pc.and_(pc.greater_equal(year, YEARS.start), pc.less(year, YEARS.stop))
+    if pc.all(inside).as_py() is False:
+        reason = f"{table.time_column} is not between {YEARS.start} and {YEARS.stop - 1}"
+        kept = inside.to_pylist()
+        late = [place for place, keep in zip(places, kept, strict=True) if not keep]
+        bad += [Refusal(line, offset, reason, at) for line, offset, at in late]
+        arrow = arrow.filter(inside)
+    return arrow, tuple(bad)
 
 
-def _row(event: Any, table: LakeTable, flatten: Callable[[str, Any], Row]) -> Row:
-    operation, key, offset = event["operationType"], event["documentKey"]["_id"], event["offset"]
+def _marker(event: Event) -> Marker:
+    said = event["fullDocument"]
+    epoch, partition, partitions = (whole(said[name], name) for name in ("epoch", "partition", "partitions"))
+    if not partition < partitions:
+        raise Refused("the partition of an epoch's marker is not one of its partitions")
+    datetime.fromisoformat(event["clusterTime"])
+    return Marker(epoch, partition, partitions, event["clusterTime"])
+
+
+def _moment(at: Any) -> str | None:
+    """A cluster time as text, if it is a time at all: a refused record may say anything."""
+    try:
+        return at if datetime.fromisoformat(at).tzinfo is not None else None
+    except (TypeError, ValueError):
+        return None
+
+
+def _row(event: Any, offset: int, table: LakeTable, flatten: Callable[[str, Any], Row]) -> Row:
+    operation, key = event["operationType"], event["documentKey"]["_id"]
     if operation not in _OPERATIONS:
-        raise _Refused("unknown operation")
+        raise Refused("unknown operation")
     if type(key) is not str or not key or len(key) > 160:
-        raise _Refused("the id is not a string of 1 to 160 characters")
+        raise Refused("the id is not a string of 1 to 160 characters")
     if type(offset) is not int or offset < 0:
-        raise _Refused("the offset is not a number")
+        raise Refused("the offset is not a number")
     if operation == _DELETE:
         return (key, *([None] * (len(table.schema) - 3)), event["clusterTime"], offset, True)
     document = event["fullDocument"]
     if type(document) is not dict:
-        raise _Refused("the document is missing")
+        raise Refused("the document is missing")
     return (*flatten(key, document), event["clusterTime"], offset, False)
-
-
-def _whole(value: Any, name: str) -> int:
-    if type(value) is not int:
-        raise _Refused(f"{name} is {_kind(value)}, not a whole number")
-    if value < 0:
-        raise _Refused(f"{name} is negative")
-    return value
-
-
-def _number(value: Any, name: str) -> float | None:
-    if value is None or type(value) is float:
-        return value
-    if type(value) is not int:
-        raise _Refused(f"{name} is {_kind(value)}, not a number")
-    return float(value)
-
-
-def _transaction(key: str, d: Mapping[str, Any]) -> Row:
-    customer = d.get("customer") or _NOTHING
-    home = customer.get("home") or _NOTHING
-    card = d.get("card") or _NOTHING
-    merchant = d.get("merchant") or _NOTHING
-    location = merchant.get("location") or _NOTHING
-    device = d.get("device") or _NOTHING
-    score = d.get("score") or _NOTHING
-    alert = d.get("alert") or _NOTHING
-    label = d.get("label") or _NOTHING
-    attributes = d.get("attributes")
-    if d.get("event_time") is None:
-        raise _Refused("event_time is missing")
-    return (
-        key,
-        d["event_time"],
-        d.get("received_at"),
-        _whole(d.get("amount_minor"), "amount_minor"),
-        d.get("currency"),
-        d.get("customer_id"),
-        customer.get("home_country"),
-        _number(home.get("lon"), "customer.home.lon"),
-        _number(home.get("lat"), "customer.home.lat"),
-        customer.get("segment"),
-        card.get("token"),
-        card.get("bin"),
-        card.get("last4"),
-        card.get("network"),
-        card.get("type"),
-        card.get("issuer_country"),
-        merchant.get("id"),
-        merchant.get("name"),
-        merchant.get("mcc"),
-        merchant.get("category"),
-        merchant.get("country"),
-        _number(location.get("lon"), "merchant.location.lon"),
-        _number(location.get("lat"), "merchant.location.lat"),
-        d.get("terminal_id"),
-        d.get("channel"),
-        d.get("entry_mode"),
-        device.get("id"),
-        device.get("ip"),
-        device.get("email_domain"),
-        device.get("user_agent_family"),
-        None if attributes is None else orjson.dumps(attributes).decode(),
-        _number(score.get("value"), "score.value"),
-        score.get("decision"),
-        _number(score.get("review_threshold"), "score.review_threshold"),
-        score.get("model_version"),
-        score.get("scored_at"),
-        alert.get("status"),
-        alert.get("opened_at"),
-        label.get("value"),
-        label.get("source"),
-        label.get("labelled_at"),
-        _whole(d.get("version", 1), "version"),
-    )
-
-
-def _label(key: str, d: Mapping[str, Any]) -> Row:
-    for name in ("transaction_id", "value", "labelled_at"):
-        if d.get(name) is None:
-            raise _Refused(f"{name} is missing")
-    amount = d.get("amount_minor")
-    return (
-        key,
-        d["transaction_id"],
-        d.get("customer_id"),
-        d.get("merchant_id"),
-        d.get("device_id"),
-        d.get("event_time"),
-        None if amount is None else _whole(amount, "amount_minor"),
-        d["value"],
-        d.get("source"),
-        d["labelled_at"],
-        d.get("labelled_by"),
-    )
-
-
-_FLATTEN: dict[str, Callable[[str, Any], Row]] = {
-    TRANSACTIONS_TABLE.name: _transaction,
-    LABELS_TABLE.name: _label,
-}
 
 
 def _column(values: Iterable[Any], kind: pa.DataType) -> pa.Array:
@@ -212,25 +177,21 @@ def _to_arrow(rows: list[Row], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _sift(rows: list[Row], places: list[tuple[int, int]], schema: pa.Schema) -> tuple[list[Row], list[Refusal]]:
+def _sift(rows: list[Row], places: list[tuple[int, int, str]], schema: pa.Schema) -> tuple[list[Row], list[Refusal]]:
     """Find the rows that spoil a column, one value at a time; only objects that hold one pay for it."""
     good: list[Row] = []
     bad: list[Refusal] = []
-    for row, (line, offset) in zip(rows, places, strict=True):
+    for row, (line, offset, at) in zip(rows, places, strict=True):
         for value, field in zip(row, schema, strict=True):
             try:
                 _column([value], field.type)
-            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError):
-                bad.append(Refusal(line, offset, f"{field.name} is {_kind(value)}, not {_wanted(field.type)}"))
+            except _UNFIT:
+                reason = f"{field.name} is {kind_of(value)}, not {_wanted(field.type)}"
+                bad.append(Refusal(line, offset, reason, _moment(at)))
                 break
         else:
             good.append(row)
     return good, bad
-
-
-def _kind(value: Any) -> str:
-    names = {str: "text", int: "a number", float: "a number", bool: "true/false", dict: "an object", list: "a list"}
-    return "missing" if value is None else names.get(type(value), "something else")
 
 
 def _wanted(kind: pa.DataType) -> str:

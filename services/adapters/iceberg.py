@@ -7,10 +7,11 @@ succeeds only on the snapshot it was computed from, so two writers cannot both m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
     ValidationException,
 )
-from pyiceberg.expressions import AlwaysTrue, In
+from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -34,19 +35,21 @@ from pyiceberg.transforms import DayTransform, MonthTransform, Transform
 
 from services.adapters.iceberg_catalog import (
     between,
-    of_partitions,
     open_catalog,
     partition_of_value,
-    partition_start,
     translated,
 )
+from services.adapters.iceberg_keys import KeyIndex
+from services.adapters.iceberg_manifests import Manifests, MonthlyOverwrite
 from services.adapters.s3 import ObjectStore
 from services.errors import Conflict, NotFound
 from services.lake import TableState
 from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES, LakeTable, PartitionBy
 from services.settings import Settings
 
-_WRITERS = 4
+_WRITERS = _READERS = 4
+# A change rewrites the file its row is in: this bounds what one change can cost.
+MAX_FILE_ROWS = 65_536
 _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
@@ -82,6 +85,8 @@ class IcebergLake:
         self._settings, self._patient = settings, patient
         self._catalog_opened: MetastoreCatalog | None = None
         self._objects: ObjectStore | None = None
+        self._manifests = Manifests()
+        self._indexes: dict[str, KeyIndex] = {}
 
     def ensure(self) -> None:
         """Create the namespace and the tables that are missing."""
@@ -142,18 +147,30 @@ class IcebergLake:
 
         Raises NotFound for a snapshot that was expired or never was.
         """
+        tasks: dict[date, list[FileScanTask]] = {}
+        for file in self.files(name, snapshot_id=snapshot_id, starts=starts).values():
+            tasks.setdefault(file.start, []).extend(file.tasks)
+        return {start: Partition(start, tuple(files)) for start, files in tasks.items()}
+
+    def files(
+        self, name: str, *, snapshot_id: int | None = None, starts: Sequence[date] | None = None
+    ) -> dict[str, Partition]:
+        """The same file by file, by path."""
         kind = TABLES[name]
         with translated():
             table = self._load(name)
             if table is None or table.current_snapshot() is None:
                 return {}
             _require_snapshot(table, name, snapshot_id)
-            tasks: dict[date, list[FileScanTask]] = {}
-            for task in table.scan(of_partitions(kind, starts), snapshot_id=snapshot_id).plan_files():
-                tasks.setdefault(partition_of_value(kind, task.file.partition[0]), []).append(task)
+            snapshot = table.snapshot_by_id(snapshot_id) if snapshot_id is not None else table.current_snapshot()
+            assert snapshot is not None
+            found = list(self._manifests.files(table, snapshot, kind, starts))
         wanted = None if starts is None else set(starts)
+        placed = ((partition_of_value(kind, file.partition[0]), file) for file in found)
         return {
-            start: Partition(start, tuple(files)) for start, files in tasks.items() if wanted is None or start in wanted
+            file.file_path: Partition(start, (FileScanTask(file),))
+            for start, file in placed
+            if wanted is None or start in wanted
         }
 
     def read_partitions(self, name: str, partitions: Sequence[Partition], columns: Sequence[str]) -> pa.Table:
@@ -170,17 +187,27 @@ class IcebergLake:
             rows = ArrowScan(table.metadata, table.io, projected, AlwaysTrue()).to_table(whole)
             return rows.select(columns).cast(schema)
 
-    def days_of(self, name: str, keys: Sequence[str]) -> set[date]:
-        """First days of the partitions that hold any of these keys. Reads the key column of the whole table."""
+    def find(self, name: str, keys: pa.Array, files: Mapping[str, Partition]) -> tuple[np.ndarray, list[str]]:
+        """Which of `files`, the table's at one snapshot, may hold rows of these keys.
+
+        Pairs of (position in `keys`, path): all that do, and now and then one that does not. The first call reads the
+        key column of the whole table, later ones that of the files that are new.
+        """
         kind = TABLES[name]
         assert kind.key is not None
-        with translated():
-            table = self._load(name)
-            if table is None or table.current_snapshot() is None or not keys:
-                return set()
-            wanted = In(kind.key, set(keys))  # type: ignore[arg-type,call-arg]
-            found = table.scan(wanted, (kind.time_column,)).to_arrow()
-        return {partition_start(kind, moment) for moment in found[kind.time_column].to_pylist()}
+        key = kind.key
+
+        def read(paths: Iterable[str]) -> Iterator[tuple[str, pa.Array]]:
+            with ThreadPoolExecutor(_READERS, thread_name_prefix="keys") as pool:
+                wanted = list(paths)
+                for start in range(0, len(wanted), _READERS):
+                    group = wanted[start : start + _READERS]
+                    tables = pool.map(lambda path: self.read_partitions(name, [files[path]], (key,)), group)
+                    for path, rows in zip(group, tables, strict=True):
+                        yield path, rows[key].combine_chunks()
+
+        index = self._indexes.setdefault(name, KeyIndex())
+        return index.find(keys, {path: file.rows for path, file in files.items()}, read)
 
     def replace(
         self,
@@ -192,8 +219,8 @@ class IcebergLake:
     ) -> int:
         """Commit, with the position, the rows of each piece in place of the partitions named with it.
 
-        No partition may occur in two pieces. Pieces are consumed and written one after the other, so only one need be
-        in memory. Returns the new snapshot's id. Raises Conflict when the table has moved on from `expected_snapshot`
+        No file may occur in two pieces. Pieces are consumed and written one after the other, so only one need be in
+        memory. Returns the new snapshot's id. Raises Conflict when the table has moved on from `expected_snapshot`
         (None: empty); nothing is changed then.
         """
         with translated():
@@ -203,7 +230,8 @@ class IcebergLake:
                 raise Conflict(f"The lake's {name} was written by another process; nothing was committed.")
             transaction = table.transaction()
             try:
-                with transaction.update_snapshot({POSITION_PROPERTY: json.dumps(position)}).overwrite() as commit:
+                summary = {POSITION_PROPERTY: json.dumps(position)}
+                with MonthlyOverwrite(table, transaction, TABLES[name], self._manifests, summary) as commit:
                     for former, rows in pieces:
                         for task in (task for partition in former for task in partition.tasks):
                             commit.delete_data_file(task.file)
@@ -248,6 +276,9 @@ class IcebergLake:
         if self._catalog_opened is not None:
             self._catalog_opened.close()
             self._catalog_opened = None
+        for index in self._indexes.values():
+            index.close()
+        self._indexes.clear()
 
     @property
     def _catalog(self) -> MetastoreCatalog:
@@ -300,6 +331,8 @@ def _write(table: Table, kind: LakeTable, rows: pa.Table) -> list[DataFile]:
     unit = "day" if kind.partition_by is PartitionBy.DAY else "month"
     starts = pc.floor_temporal(rows[kind.time_column], unit=unit).cast(pa.int64()).to_numpy()
     bounds = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), rows.num_rows]
+
+    bounds = sorted({*bounds, *(at for low, high in pairwise(bounds) for at in range(low, high, MAX_FILE_ROWS))})
 
     def write(first: int, last: int) -> list[DataFile]:
         return list(_dataframe_to_data_files(table.metadata, rows.slice(first, last - first), table.io))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,7 +13,8 @@ from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan, Or
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan
+from pyiceberg.table import Table
 from sqlalchemy.exc import OperationalError
 
 from services.adapters import aws
@@ -22,8 +24,6 @@ from services.settings import Settings
 
 CONNECT_SECONDS, REQUEST_SECONDS = 1.0, 3.0
 _EPOCH = date(1970, 1, 1)
-# A filter of more ranges than this costs more to evaluate than the partitions it leaves out.
-_MAX_RANGES = 40
 
 
 class OneAttempt(AwsStandardS3RetryStrategy):
@@ -56,8 +56,49 @@ def open_catalog(settings: Settings, *, patient: bool) -> MetastoreCatalog:
         properties["s3.endpoint"] = endpoint
     if settings.catalog_uri == "glue":
         client = aws.client("glue", region=settings.region, read_seconds=REQUEST_SECONDS, attempts=3 if patient else 1)
-        return GlueCatalog("fraud_desk", client=client, **properties)
-    return SqlCatalog("fraud_desk", uri=settings.catalog_uri, **properties)
+        return _Glue("fraud_desk", client=client, **properties)
+    return _Sql("fraud_desk", uri=settings.catalog_uri, **properties)
+
+
+class _Remembering:
+    """The tables last loaded, by name. Metadata files never change: a table whose location is the same is the same.
+
+    Without it every look at a table would fetch and parse all of its metadata, over a connection of its own.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[str, Table] = {}
+        self._lock = threading.Lock()
+
+    def recall(self, name: str, location: str | None, load: Callable[[], Table]) -> Table:
+        with self._lock:
+            known = self._tables.get(name)
+        if known is None or known.metadata_location != location:
+            known = load()
+            with self._lock:
+                self._tables[name] = known
+        # A copy: a table object moves on when something is committed through it.
+        return Table(known.name(), known.metadata, known.metadata_location, known.io, known.catalog)
+
+
+class _Sql(SqlCatalog):
+    def __init__(self, name: str, **properties: str) -> None:
+        super().__init__(name, **properties)
+        self._known = _Remembering()
+
+    def _convert_orm_to_iceberg(self, orm_table: Any) -> Table:
+        name, location = orm_table.table_name, orm_table.metadata_location
+        return self._known.recall(name, location, lambda: super(_Sql, self)._convert_orm_to_iceberg(orm_table))
+
+
+class _Glue(GlueCatalog):
+    def __init__(self, name: str, client: Any, **properties: str) -> None:
+        super().__init__(name, client, **properties)
+        self._known = _Remembering()
+
+    def _convert_glue_to_iceberg(self, glue_table: Any) -> Table:
+        name, location = glue_table["Name"], glue_table.get("Parameters", {}).get("metadata_location")
+        return self._known.recall(name, location, lambda: super(_Glue, self)._convert_glue_to_iceberg(glue_table))
 
 
 @contextmanager
@@ -74,12 +115,6 @@ def translated() -> Iterator[None]:
         raise Unavailable("S3 is not reachable.", dependency="S3") from error
 
 
-def partition_start(kind: LakeTable, moment: datetime) -> date:
-    """The first day of the partition a row of this time belongs to."""
-    day = moment.astimezone(UTC).date()
-    return day if kind.partition_by is PartitionBy.DAY else day.replace(day=1)
-
-
 def partition_of_value(kind: LakeTable, value: Any) -> date:
     """The first day of a partition from the value Iceberg stores: days or months since 1970, or a date."""
     if isinstance(value, date):
@@ -87,6 +122,11 @@ def partition_of_value(kind: LakeTable, value: Any) -> date:
     if kind.partition_by is PartitionBy.DAY:
         return _EPOCH + timedelta(days=int(value))
     return date(1970 + int(value) // 12, int(value) % 12 + 1, 1)
+
+
+def value_of_partition(kind: LakeTable, start: date) -> int:
+    """What Iceberg stores for the partition that begins on this day: days or months since 1970."""
+    return (start - _EPOCH).days if kind.partition_by is PartitionBy.DAY else (start.year - 1970) * 12 + start.month - 1
 
 
 def partition_end(kind: LakeTable, start: date) -> datetime:
@@ -108,22 +148,6 @@ def between(column: str, start: datetime | None, end: datetime | None) -> Boolea
     if end is not None:
         terms.append(LessThan(column, end.astimezone(UTC).isoformat()))  # type: ignore[arg-type,call-arg]
     return And(*terms) if len(terms) == 2 else terms[0] if terms else AlwaysTrue()
-
-
-def of_partitions(kind: LakeTable, starts: Sequence[date] | None) -> BooleanExpression:
-    """Rows of at least these partitions (None: all); more than needed when they are many."""
-    if starts is None:
-        return AlwaysTrue()
-    runs: list[tuple[date, date]] = []
-    for start in sorted(set(starts)):
-        if runs and partition_end(kind, runs[-1][1]) == midnight(start):
-            runs[-1] = (runs[-1][0], start)
-        else:
-            runs.append((start, start))
-    if len(runs) > _MAX_RANGES:
-        runs = [(runs[0][0], runs[-1][1])]
-    terms = [between(kind.time_column, midnight(first), partition_end(kind, last)) for first, last in runs]
-    return Or(*terms) if len(terms) > 1 else terms[0] if terms else AlwaysTrue()
 
 
 def midnight(day: date) -> datetime:

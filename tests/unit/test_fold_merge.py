@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.lake_schema import LABELS, LABELS_TABLE, TRANSACTIONS, TRANSACTIONS_TABLE
-from workers.curator_fold import append_new, latest, merge
+from workers.curator_fold import latest, merge
 from workers.curator_rows import changes_schema
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,8 +76,8 @@ def test_labels_are_only_ever_added() -> None:
         row = {"label_id": key, "value": value, "labelled_at": START, "cluster_time": START, "raw_offset": 1}
         return pa.Table.from_pylist([row | {"removed": False}], schema=changes_schema(LABELS_TABLE))
 
-    once = append_new(LABELS.empty_table(), label("l1", "fraud"), LABELS_TABLE)
-    both = append_new(once, pa.concat_tables([label("l1", "genuine"), label("l2", "genuine")]), LABELS_TABLE)
+    once = merge(LABELS.empty_table(), label("l1", "fraud"), LABELS_TABLE)
+    both = merge(once, pa.concat_tables([label("l1", "genuine"), label("l2", "genuine")]), LABELS_TABLE)
     assert both.select(["label_id", "value"]).to_pylist() == [
         {"label_id": "l1", "value": "fraud"},
         {"label_id": "l2", "value": "genuine"},

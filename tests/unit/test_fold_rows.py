@@ -78,7 +78,7 @@ def test_a_delete_needs_no_document() -> None:
         (line(None), "the document is missing"),
         (line(document(), key=5), "the id is not a string"),
         (line(document(), operation="drop"), "unknown operation"),
-        (b'{"operationType":"insert"}', "offset is missing"),
+        (b'{"operationType":"insert"}', "clusterTime is missing"),
     ],
 )
 def test_a_bad_record_is_refused_alone_and_its_values_are_not_repeated(bad: bytes, reason: str) -> None:
