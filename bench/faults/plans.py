@@ -1,0 +1,65 @@
+"""Which fault comes next: seeded, those never met first, so that "every crash point" is counted and not hoped for."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterable
+
+from bench.faults.calls import FAULTS, Failure, Moment, Point, Shot
+
+# A point that is not passed in so many runs cannot be reached; it is reported as missed.
+_TRIES = 4
+
+
+class Plan:
+    """For one program. `learn` what it calls, `next` what to do to it, `note` what came of it."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._lock = threading.Lock()
+        self.calls: set[str] = set()
+        self.hit: Counter[Point] = Counter()
+        self.failed: Counter[tuple[str, str]] = Counter()
+        self._tries: Counter[Point | tuple[str, str]] = Counter()
+
+    def learn(self, calls: Iterable[str]) -> None:
+        with self._lock:
+            self.calls |= set(calls)
+
+    def points(self) -> list[Point]:
+        return sorted(Point(call, moment) for call in self.calls for moment in Moment)
+
+    def missed(self) -> list[Point]:
+        """Points of calls that were seen where no kill has hit yet."""
+        return [point for point in self.points() if not self.hit[point]]
+
+    def unfailed(self) -> list[tuple[str, str]]:
+        """S3 calls and faults that have not met yet."""
+        calls = sorted(call for call in self.calls if call.startswith("s3 "))
+        return [(call, fault) for call in calls for fault in FAULTS if not self.failed[call, fault]]
+
+    def next(self, *, failures: bool = True) -> tuple[Shot, Failure | None]:
+        """A shot, and often a failure of S3 before it."""
+        with self._lock:
+            fresh = [point for point in self.missed() if self._tries[point] < _TRIES]
+            point = self._rng.choice(fresh or self.points())
+            shot = Shot(point, 1 if fresh else self._rng.choice((1, 1, 2, 3, 5)))
+            self._tries[point] += 1
+            return shot, self._failure(point) if failures and self._rng.random() < 0.7 else None
+
+    def _failure(self, point: Point) -> Failure | None:
+        cells = [cell for cell in self.unfailed() if self._tries[cell] < _TRIES]
+        if not cells:
+            cells = [(call, fault) for call in sorted(self.calls) if call.startswith("s3 ") for fault in FAULTS]
+        if not cells:
+            return None
+        call, fault = self._rng.choice(cells)
+        self._tries[call, fault] += 1
+        return Failure(call, fault, self._rng.choice((1, 1, 2)))
+
+    def note(self, fired: Iterable[Point], failed: Iterable[tuple[str, str]]) -> None:
+        with self._lock:
+            self.hit.update(fired)
+            self.failed.update(failed)
