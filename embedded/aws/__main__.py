@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True, help="folder for logs, code and running jobs")
     parser.add_argument("--s3-endpoint", help="default: the S3 of the region")
     parser.add_argument("--database", default="embedded_aws")
+    parser.add_argument("--desk-database", default=os.environ.get("FRAUD_DESK_DATABASE") or "fraud_desk")
     parser.add_argument("--stop-grace", type=float, default=120.0, help="seconds between SIGTERM and SIGKILL of a job")
     arguments = parser.parse_args()
     missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(name)]
@@ -40,6 +41,7 @@ def main() -> int:
         access_key=os.environ["AWS_ACCESS_KEY_ID"],
         secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
         database=arguments.database,
+        desk_database=arguments.desk_database,
         stop_grace_seconds=arguments.stop_grace,
     )
     uvicorn.run(

@@ -14,6 +14,7 @@ from embedded.aws.cloudwatch import metrics as _metrics
 from embedded.aws.config import Config
 from embedded.aws.functions import functions as _functions
 from embedded.aws.gateway import Gateway
+from embedded.aws.kafkaconnect import connectors as _connectors
 from embedded.aws.protocol.signature import SignatureCheck
 from embedded.aws.sagemaker import (
     endpoint_configs,
@@ -29,6 +30,7 @@ OPERATION_MODULES = (
     _logs,
     _metrics,
     _functions,
+    _connectors,
     endpoint_configs,
     endpoints,
     invoke,

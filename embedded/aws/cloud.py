@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from embedded.aws.cloudwatch.counters import Metrics
 from embedded.aws.config import Config
 from embedded.aws.functions.pools import Pools
+from embedded.aws.kafkaconnect.stream import StreamConnector
 from embedded.aws.log_files import LogFiles
 from embedded.aws.objects import Objects
 from embedded.aws.processes import Processes
@@ -29,6 +30,7 @@ class Cloud:
     jobs: JobRunner
     fleets: Fleets
     pools: Pools
+    connector: StreamConnector
 
     @classmethod
     def build(cls, config: Config) -> Cloud:
@@ -37,16 +39,18 @@ class Cloud:
         objects = Objects(config.s3_endpoint, config.region, config.access_key, config.secret_key)
         processes = Processes(config.state)
         logs = LogFiles(config.state / "logs")
+        metrics = Metrics(store.database)
         return cls(
             config=config,
             store=store,
             objects=objects,
             processes=processes,
             logs=logs,
-            metrics=Metrics(store.database),
+            metrics=metrics,
             jobs=JobRunner(config, store["training_jobs"], objects, processes, logs),
             fleets=Fleets(config, store["endpoints"], objects, processes, logs),
             pools=Pools(config, processes, logs),
+            connector=StreamConnector(config, store, metrics),
         )
 
     async def open(self) -> None:
@@ -55,10 +59,12 @@ class Cloud:
         remove_leftovers(self.config.state)
         await self.store.open()
         await self.metrics.open()
+        await self.connector.open()
         self.fleets.recover()
         await self.jobs.recover()
 
     async def close(self) -> None:
+        await self.connector.close()
         await self.jobs.close()
         await self.fleets.close()
         await self.pools.close()

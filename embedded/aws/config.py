@@ -20,6 +20,8 @@ class Config:
     access_key: str
     secret_key: str
     database: str = "embedded_aws"
+    # Where the desk's processes report and are told to pause.
+    desk_database: str = "fraud_desk"
     stop_grace_seconds: float = 120.0
     concurrent_jobs: int = 2
     # Requests without a valid signature are refused unless this is off.

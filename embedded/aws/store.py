@@ -16,6 +16,7 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, ExecutionTimeout, NetworkTimeout, PyMongoError, WTimeoutError
 
 from embedded.aws.errors import AwsError, unavailable
@@ -128,6 +129,7 @@ class Store:
         "model_package_groups",
         "model_packages",
         "functions",
+        "connector_operations",
     )
 
     def __init__(self, uri: str, database: str = "embedded_aws") -> None:
@@ -141,12 +143,17 @@ class Store:
         options: CodecOptions[Record] = CodecOptions(tz_aware=True, tzinfo=UTC)
         concern = WriteConcern(w="majority")
         self.database = self._client.get_database(database, codec_options=options, write_concern=concern)
+        self._options, self._concern = options, concern
         self._tables = {name: Table(self, name, self.database[name]) for name in self.TABLES}
         self._probe: asyncio.Task[None] | None = None
         self.available = False
 
     def __getitem__(self, name: str) -> Table:
         return self._tables[name]
+
+    def other_database(self, name: str) -> AsyncDatabase[Record]:
+        """A database of the same server that somebody else owns."""
+        return self._client.get_database(name, codec_options=self._options, write_concern=self._concern)
 
     async def open(self, patience_seconds: float = 60.0) -> None:
         """Load every table; waits for MongoDB to come up. Raises the last error when patience ends."""

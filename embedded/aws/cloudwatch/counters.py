@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -61,6 +61,8 @@ class Minute:
 
 
 Key = tuple[str, str, str]
+# In the place of a variant, where the metric is a connector's. No variant can have this name.
+CONNECTORS = "AWS/KafkaConnect"
 
 
 class Metrics:
@@ -109,6 +111,14 @@ class Metrics:
                 key = (endpoint, variant, metric)
                 self._minutes.setdefault(key, {}).setdefault(minute, Minute()).add(value)
                 self._dirty.add((key, minute))
+
+    def gauges(self, connector: str, values: Mapping[str, float]) -> None:
+        """One sample of each metric of a connector."""
+        minute = int(self._now().timestamp()) // 60
+        for metric, value in values.items():
+            key = (connector, CONNECTORS, metric)
+            self._minutes.setdefault(key, {}).setdefault(minute, Minute()).add(value)
+            self._dirty.add((key, minute))
 
     def series(self, key: Key, start: datetime, end: datetime, period_seconds: int) -> list[tuple[datetime, Minute]]:
         """Periods in [start, end) that have data, oldest first; periods are aligned to the epoch."""

@@ -1,4 +1,4 @@
-"""GetMetricData for the endpoint metrics of AWS/SageMaker."""
+"""GetMetricData for the metrics of endpoints (AWS/SageMaker) and connectors (AWS/KafkaConnect)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from embedded.aws.cloud import Cloud
-from embedded.aws.cloudwatch.counters import Minute
+from embedded.aws.cloudwatch.counters import CONNECTORS, Key, Minute
 from embedded.aws.errors import AwsError
 from embedded.aws.paging import decode_token, encode_token
 from embedded.aws.registry import operation
@@ -36,6 +36,14 @@ def _statistic(stat: str, data: Minute) -> float:
     return data.percentile(float(percentile[1]) / 100)
 
 
+def _key(namespace: str | None, dimensions: dict[str, str], name: str) -> Key | None:
+    if namespace == "AWS/SageMaker" and set(dimensions) == {"EndpointName", "VariantName"}:
+        return dimensions["EndpointName"], dimensions["VariantName"], name
+    if namespace == CONNECTORS and set(dimensions) == {"ConnectorName"}:
+        return dimensions["ConnectorName"], CONNECTORS, name
+    return None
+
+
 def _result(cloud: Cloud, query: Params, params: Params) -> Params:
     if "MetricStat" not in query:
         raise _invalid("Metric math expressions are not offered by the embedded server: give a MetricStat.")
@@ -47,8 +55,8 @@ def _result(cloud: Cloud, query: Params, params: Params) -> Params:
         raise _invalid("Period must be 1, 5, 10, 20, 30 or a multiple of 60.")
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric.get("Dimensions", ())}
     points: list[tuple[Any, float]] = []
-    if metric.get("Namespace") == "AWS/SageMaker" and set(dimensions) == {"EndpointName", "VariantName"}:
-        key = (dimensions["EndpointName"], dimensions["VariantName"], metric.get("MetricName", ""))
+    key = _key(metric.get("Namespace"), dimensions, metric.get("MetricName", ""))
+    if key is not None:
         series = cloud.metrics.series(key, params["StartTime"], params["EndTime"], max(period, 60))
         points = [(at, _statistic(wanted["Stat"], data)) for at, data in series]
     if params.get("ScanBy", "TimestampDescending") == "TimestampDescending":

@@ -27,6 +27,7 @@ VALIDATION_CODES = {
     "lambda": "ValidationException",
     "logs": "InvalidParameterException",
     "cloudwatch": "ValidationError",
+    "kafkaconnect": "BadRequestException",
 }
 _LABEL = re.compile(r"\{(\w+)(\+?)\}")
 
