@@ -42,6 +42,8 @@ _TRANSIENT = {
     "SlowDown",
     "RequestTimeout",
 }
+# Request timeout and too many requests, whatever word a server has for them; an answer to HEAD has no words at all.
+_AGAIN = {408, 429}
 _REFUSED = {
     "ValidationException",
     "ValidationError",
@@ -98,7 +100,7 @@ def service_error(error: ClientError, *, dependency: str) -> ServiceError | None
         return Unavailable(f"{_subject(dependency)} refused the desk's credentials: {message}", dependency=dependency)
     if code == "ResourceLimitExceeded":
         return Unavailable(f"A quota of {dependency} is used up: {message}", dependency=dependency)
-    if code in _TRANSIENT or _http_status(error) >= 500:
+    if code in _TRANSIENT or _http_status(error) in _AGAIN or _http_status(error) >= 500:
         return Unavailable(f"{_subject(dependency)} is busy or failing ({code}).", dependency=dependency)
     return None
 
