@@ -6,14 +6,15 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.faults.calls import Ammunition, Deed, Failure, Moment, Point, Shot
+from bench.faults import zombies
+from bench.faults.calls import FAULTS, Ammunition, Deed, Failure, Moment, Point, Shot
 from bench.faults.compare import Verdict, compare, has, raw_lines
 from bench.faults.plans import Plan
 from bench.faults.processes import Child, Nursery
@@ -26,7 +27,7 @@ WORKERS = ("stream", "curator")
 LANES = (*WORKERS, "second")
 # A run that its shot does not reach is killed then and there: at any moment.
 PATIENCE_SECONDS = {"stream": 2.0, "curator": 4.0, "maintenance": 6.0}
-CATCH_UP_SECONDS = 90.0
+CATCH_UP_SECONDS, STARVE_SECONDS = 90.0, 40.0
 WRITES_PER_SECOND = 60.0
 IMPATIENT: Mapping[str, Mapping[str, Any]] = {f"workers.{name}": {"_MAX_BACKOFF_SECONDS": 0.2} for name in WORKERS}
 
@@ -38,6 +39,7 @@ class Outcome:
     kills: int = 0
     by_point: int = 0
     zombies: int = 0
+    starved: int = 0
     ended: list[str] = field(default_factory=list)
     fenced: list[str] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -98,30 +100,51 @@ class Campaign:
             fired.append(Point(call, Moment(moment)))
         plan.note(fired, ammunition.failed)
 
-    def assault(self, kills: int) -> None:
-        """So many kills more, stream and curator at the same time, the writer going on."""
+    def assault(self, kills: int, script: Mapping[str, Sequence[Shot]] | None = None) -> None:
+        """So many kills more, stream and curator at the same time, the writer going on; those of the script first."""
         until = self.outcome.kills + kills
         self.source.start(WRITES_PER_SECOND)
         with ThreadPoolExecutor(2, thread_name_prefix="lane") as pool:
-            lanes = [pool.submit(self._lane, name, until) for name in WORKERS]
+            lanes = [pool.submit(self._lane, name, until, (script or {}).get(name, ())) for name in WORKERS]
             for lane in lanes:
                 lane.result()
         self.source.pause()
 
-    def _lane(self, program: str, until: int) -> None:
-        from bench.faults import zombies
-
+    def _lane(self, program: str, until: int, script: Sequence[Shot]) -> None:
         number = 0
+        for shot in script:
+            self._step(program, number, shot)
         while self.outcome.kills < until:
             number += 1
-            if program == "curator" and number % 12 == 0 and self.plans["maintenance"].calls:
-                self.round("maintenance", *self.plans["maintenance"].next())
-            elif number % 15 == 8:
-                zombies.stopped(self, program)
-            else:
-                self.round(program, *self.plans[program].next())
-            if program == "stream" and not self.source.drifting.is_set() and _copied(self.installation):
-                self.source.drifting.set()
+            self._step(program, number, None)
+
+    def _step(self, program: str, number: int, shot: Shot | None) -> None:
+        if shot is not None and shot.deed is Deed.STOP:
+            zombies.stopped(self, program, shot)
+        elif shot is not None:
+            self.round(program, shot, None)
+        elif program == "curator" and number % 12 == 0 and self.plans["maintenance"].calls:
+            self.round("maintenance", *self.plans["maintenance"].next())
+        elif number % 15 == 8:
+            zombies.stopped(self, program, zombies.choose(program, self.rng))
+        else:
+            self.round(program, *self.plans[program].next())
+        if program == "stream" and not self.source.drifting.is_set() and _copied(self.installation):
+            self.source.drifting.set()
+
+    def starve(self, turns: int = len(FAULTS)) -> None:
+        """Runs that are not killed, in which S3 fails every call once, with a different fault each turn."""
+        for turn in range(turns):
+            armed = {name: Ammunition(failures=self.plans[name].hunger(turn)) for name in WORKERS}
+            with self.healthy(armed) as children:
+                self.source.start(WRITES_PER_SECOND)
+                deadline = time.monotonic() + STARVE_SECONDS
+                while time.monotonic() < deadline and any(len(a.failed) < len(a.failures) for a in armed.values()):
+                    time.sleep(0.1)
+                self.source.pause()
+                self.outcome.starved += sum(len(a.failed) for a in armed.values())
+            for name, child in children.items():
+                self._note(name, child, armed[name])
 
     def count_stopped(self, wrote: str | None) -> None:
         """A process that was stopped past its lease, and then killed; `wrote` says what it should not have written."""
@@ -149,9 +172,9 @@ class Campaign:
         self._note("maintenance", child, ammunition)
 
     @contextmanager
-    def healthy(self) -> Iterator[dict[str, Child]]:
-        """Both workers without faults; ended as an operator ends them, and they must end well."""
-        children = {name: self.start(name, Ammunition()) for name in WORKERS}
+    def healthy(self, armed: Mapping[str, Ammunition] | None = None) -> Iterator[dict[str, Child]]:
+        """Both workers, by default without faults; ended as an operator ends them, and they must end well."""
+        children = {name: self.start(name, armed[name] if armed else Ammunition()) for name in WORKERS}
         try:
             yield children
         finally:

@@ -141,6 +141,8 @@ def _rates(verdict: Verdict, rates: list[Document], source: Source) -> None:
         expected[(*place, "fraud_amount_minor")] += row["amount_minor"] if fraud else 0
     found: Counter[tuple[Any, ...]] = Counter()
     for rate in rates:
+        if rate.get("cuboid", "cells") != "cells":  # sums of these cells, kept beside them
+            continue
         for measure in ("transactions", "amount_minor", "fraud", "fraud_amount_minor"):
             found[(rate["hour"], rate["category"], rate["channel"], measure)] += rate[measure]
     for place in {*expected, *found}:

@@ -188,4 +188,4 @@ def _watch_catalog(passed: Callable[[str, Moment], None]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # without the interpreter's last collection: what is frozen is not to be touched

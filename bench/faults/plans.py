@@ -22,7 +22,7 @@ class Plan:
         self.calls: set[str] = set()
         self.hit: Counter[Point] = Counter()
         self.failed: Counter[tuple[str, str]] = Counter()
-        self._tries: Counter[Point | tuple[str, str]] = Counter()
+        self._tries: Counter[Point] = Counter()
 
     def learn(self, calls: Iterable[str]) -> None:
         with self._lock:
@@ -37,27 +37,29 @@ class Plan:
 
     def unfailed(self) -> list[tuple[str, str]]:
         """S3 calls and faults that have not met yet."""
-        calls = sorted(call for call in self.calls if call.startswith("s3 "))
-        return [(call, fault) for call in calls for fault in FAULTS if not self.failed[call, fault]]
+        return [(call, fault) for call in self._s3_calls() for fault in FAULTS if not self.failed[call, fault]]
 
-    def next(self, *, failures: bool = True) -> tuple[Shot, Failure | None]:
+    def next(self) -> tuple[Shot, Failure | None]:
         """A shot, and often a failure of S3 before it."""
         with self._lock:
             fresh = [point for point in self.missed() if self._tries[point] < _TRIES]
             point = self._rng.choice(fresh or self.points())
             shot = Shot(point, 1 if fresh else self._rng.choice((1, 1, 2, 3, 5)))
             self._tries[point] += 1
-            return shot, self._failure(point) if failures and self._rng.random() < 0.7 else None
+            return shot, self._failure() if self._rng.random() < 0.7 else None
 
-    def _failure(self, point: Point) -> Failure | None:
-        cells = [cell for cell in self.unfailed() if self._tries[cell] < _TRIES]
-        if not cells:
-            cells = [(call, fault) for call in sorted(self.calls) if call.startswith("s3 ") for fault in FAULTS]
-        if not cells:
-            return None
-        call, fault = self._rng.choice(cells)
-        self._tries[call, fault] += 1
-        return Failure(call, fault, self._rng.choice((1, 1, 2)))
+    def _failure(self) -> Failure | None:
+        calls = self._s3_calls()
+        return (
+            Failure(self._rng.choice(calls), self._rng.choice(FAULTS), self._rng.choice((1, 1, 2))) if calls else None
+        )
+
+    def hunger(self, turn: int) -> list[Failure]:
+        """One fault for every S3 call; len(FAULTS) turns are every fault for every call."""
+        return [Failure(call, FAULTS[(turn + number) % len(FAULTS)]) for number, call in enumerate(self._s3_calls())]
+
+    def _s3_calls(self) -> list[str]:
+        return sorted(call for call in self.calls if call.startswith("s3 "))
 
     def note(self, fired: Iterable[Point], failed: Iterable[tuple[str, str]]) -> None:
         with self._lock:

@@ -111,7 +111,8 @@ class Nursery:
         number = next(self._numbers)
         name = f"{number:04d}-{program}"
         child = Child(number, self._folder / f"{name}.log", self._folder / f"{name}.calls")
-        self._children[number], self._pids[number] = child, threading.Event()
+        forked = threading.Event()
+        self._children[number], self._pids[number] = child, forked
         order = {
             "id": number,
             "program": program,
@@ -125,7 +126,7 @@ class Nursery:
         with self._lock:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
-        if not self._pids[number].wait(20):
+        if not forked.wait(20):
             raise TimeoutError("the nursery did not fork")
         return child
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from bench.faults.calls import ANSWERS, Ammunition, Deed, Moment, Shot, s3_call
@@ -37,6 +37,8 @@ class Lane:
     # Keys written with success in this run.
     written: list[str] = field(default_factory=list)
     cut_until: float = 0.0
+    # There is no room for another byte.
+    full: bool = False
     _victim: int | None = None
     _known: threading.Event = field(default_factory=threading.Event)
     _release: threading.Event = field(default_factory=threading.Event)
@@ -149,6 +151,10 @@ class FaultProxy:
             writer.write(refusal(int(fault), ANSWERS[fault], request.method))
             await writer.drain()
             return False
+        if lane.full and request.method in ("PUT", "POST"):
+            writer.write(refusal(500, "InternalError", request.method, "no space left on device"))
+            await writer.drain()
+            return False
         await self._before(lane, fault)
         answer = await self._forward(request)
         if answer.status < 300 and request.method in _WRITES:
@@ -211,8 +217,3 @@ class FaultProxy:
 async def _until(event: threading.Event) -> None:
     while not event.is_set():
         await asyncio.sleep(0.005)
-
-
-def described(lane: Lane) -> dict[str, Any]:
-    """For the log of a round."""
-    return {"failed": lane.ammunition.failed, "fired": [str(shot.point) for shot in lane.ammunition.fired]}

@@ -112,7 +112,7 @@ class Source:
         elif kind == "delete":
             self._delete(key)
         elif kind == "drift" and self.drifting.is_set():
-            self._drift(key, self._rng.choice(list(DRIFT)))
+            self.drift(key, self._rng.choice(list(DRIFT)))
 
     def insert(self) -> str:
         """A new document, or one that was deleted before, with its version going on."""
@@ -194,7 +194,7 @@ class Source:
         del self.good[key]
         self.actions["delete"] += 1
 
-    def _drift(self, key: str, name: str) -> None:
+    def drift(self, key: str, name: str) -> None:
         """The document leaves the contract; the lake keeps its last good state."""
         kept = copy.deepcopy(self.documents[key])
         self._set(key, dict(DRIFT[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -17,10 +18,10 @@ LEASE_SECONDS = 0.8
 AWAKE_SECONDS = 0.8
 # The heir must keep its lease while there is little to do, as it does with the lease of ten seconds.
 _CONSTANTS: dict[str, dict[str, Any]] = {
-    "services.adapters.change_stream": {"LEASE_SECONDS": LEASE_SECONDS},
+    "services.adapters.stream_place": {"LEASE_SECONDS": LEASE_SECONDS},
     "workers.stream_loop": {"IDLE_SAVE_SECONDS": 0.2},
 }
-_POINTS = {
+POINTS = {
     "stream": (
         Point("s3 PUT raw", Moment.BEFORE),
         Point("s3 PUT raw", Moment.AFTER),
@@ -38,11 +39,13 @@ _POINTS = {
 }
 
 
-def stopped(campaign: Campaign, program: str) -> None:
+def choose(program: str, rng: random.Random) -> Shot:
+    return Shot(rng.choice(POINTS[program]), rng.choice((1, 2)), Deed.STOP)
+
+
+def stopped(campaign: Campaign, program: str, shot: Shot) -> None:
     """Stop a worker at a point, let a second one work, wake the first, and see that it changes nothing any more."""
-    shot = Shot(campaign.rng.choice(_POINTS[program]), campaign.rng.choice((1, 2)), Deed.STOP)
-    ammunition = Ammunition([shot])
-    zombie = campaign.start(program, ammunition, constants=_CONSTANTS)
+    zombie = campaign.start(program, Ammunition([shot]), constants=_CONSTANTS)
     heir: Child | None = None
     try:
         if not _until(zombie.stopped, 5.0):
