@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pymongo.errors import OperationFailure
 
 from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
 from services.adapters.mongo.scoring_feed import MongoScoringFeed
@@ -156,6 +158,20 @@ def test_a_replaced_scorer_cannot_commit(db, running):
     assert "score" not in db["transactions"].find_one({"_id": "t-1"})
 
 
+def test_a_scorer_killed_within_its_transaction_holds_up_nobody(db):
+    killed, next_one = MongoScoringFeed(db), MongoScoringFeed(db)
+    killed.open()
+    killed._session.start_transaction()
+    db["positions"].update_one({"_id": "scorer"}, {"$set": {"resume_token": "x"}}, session=killed._session)
+    next_one.open()
+    assert next_one.commit({}, states={"customer:c-1": {}}, writes=()) == 0
+    with pytest.raises(OperationFailure):
+        killed._session.commit_transaction()
+    assert db["positions"].find_one({"_id": "scorer"})["resume_token"] == {}
+    for feed in (killed, next_one):
+        feed.close()
+
+
 _PROGRAM = """
 import sys, random, time
 from services.adapters.mongo.client import connect
@@ -180,16 +196,18 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(db, settings):
     def start():
         return subprocess.Popen([sys.executable, "-c", _PROGRAM], env=environment, cwd=ROOT)
 
+    moments = random.Random(7)
     process = start()
     wait_for(lambda: db["positions"].find_one({"_id": "scorer", "start_at": {"$exists": True}}))
     made = []
-    for round_number in range(6):
+    for round_number in range(5):
+        wait_for(lambda: all_scored(db))
         for batch in range(10):
             numbers = [round_number * 1000 + batch * 10 + k for k in range(10)]
             items = [arriving(n, amount_minor=20_000 if n % 10 == 0 else 1000, customer_id="c-1") for n in numbers]
             db["transactions"].insert_many(items)
             made += items
-        time.sleep(0.05 * round_number)
+        time.sleep(moments.uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process = start()

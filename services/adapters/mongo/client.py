@@ -81,10 +81,13 @@ def translated() -> Iterator[None]:
         raise
 
 
-def in_transaction(db: Db, work: Callable[[ClientSession], T]) -> T:
+def in_transaction(db: Db, work: Callable[[ClientSession], T], session: ClientSession | None = None) -> T:
     """Run `work(session)` as one database transaction: all of its writes happen, or none.
 
     `work` may run more than once (transient conflicts); it must build everything from its arguments.
     """
-    with translated(), db.client.start_session() as session:
-        return session.with_transaction(work)
+    with translated():
+        if session is not None:
+            return session.with_transaction(work)
+        with db.client.start_session() as own:
+            return own.with_transaction(work)

@@ -2,7 +2,8 @@
 
 The place in the feed is saved in the same database transaction as the work done up to it. A scorer that is killed
 anywhere therefore repeats nothing and misses nothing, and one that was suspended and replaced (its fence number is no
-longer the current one) cannot commit.
+longer the current one) cannot commit. What a killed one had begun holds its documents for a minute, unless whoever
+takes over ends it: so every scorer leaves the name of its session in a document that no transaction touches.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from services.errors import Conflict, HistoryLost
 from services.worker_status import utc_now
 
 POSITION = "scorer"
+_SESSION = "scorer.session"
 _PIPELINE: list[Mapping[str, Any]] = [
     {
         "$match": {
@@ -113,12 +115,14 @@ class MongoScoringFeed:
         self._db = db
         self._fence = 0
         self._reader: _Reader | None = None
+        self._session: ClientSession | None = None
 
     def open(self) -> None:
         """Take over as the one scorer and continue after the last commit (first ever start: from now on)."""
         self.close()
         with translated():
             now = self._db.client.admin.command("ping")["operationTime"]
+            self._take_session()
             position = self._db["positions"].find_one_and_update(
                 {"_id": POSITION}, {"$inc": {"fence": 1}}, upsert=True, return_document=ReturnDocument.AFTER
             )
@@ -142,6 +146,18 @@ class MongoScoringFeed:
         if self._reader is not None:
             self._reader.stop()
             self._reader = None
+        if self._session is not None:
+            self._session.end_session()
+            self._session = None
+
+    def _take_session(self) -> None:
+        """End what the former scorer left unfinished, if anything, and say which session is ours."""
+        former = self._db["positions"].find_one({"_id": _SESSION})
+        if former is not None:
+            self._db.client.admin.command("killSessions", [former["session"]])
+        self._session = self._db.client.start_session()
+        mine = {"_id": _SESSION, "session": dict(self._session.session_id)}
+        self._db["positions"].replace_one({"_id": _SESSION}, mine, upsert=True)
 
     def read(self, limit: int, *, wait_seconds: float = 0.5) -> FeedBatch:
         """What has arrived, at most `limit` documents, in commit order; waits only while there is nothing at all."""
@@ -185,7 +201,7 @@ class MongoScoringFeed:
                 self._db["entities"].bulk_write(entities, session=session)
             return scored
 
-        return in_transaction(self._db, work)
+        return in_transaction(self._db, work, self._session)
 
 
 def _translated_history(error: OperationFailure) -> Exception:
