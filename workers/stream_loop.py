@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from services.adapters.change_stream import Change, ChangeSource
+from services.adapters.change_reader import Change
+from services.adapters.change_stream import ChangeSource
 from services.adapters.s3 import ObjectStore
 from services.adapters.stream_place import Controls, Place, PlaceStore
 from services.errors import Conflict
@@ -131,16 +132,17 @@ class Stream:
     def _follow(self) -> None:
         with self._source.changes(self._place) as reader:
             while not self._interrupted():
-                change = reader.next()
-                if change is not None:
+                changes = reader.next()
+                for change in changes.events:
                     self._add(change)
-                    self._read_to = (reader.token, change.cluster_time)
+                    self._read_to = (change.token, change.cluster_time)
                     self._close_if_due()
-                    continue
-                self._read_to = (reader.token, self._read_to[1])
-                self._close_if_due()
-                self._save_if_idle()
-                self._reporter.beat(lag_seconds=self._lag())
+                if changes.token is not None:
+                    self._read_to = (changes.token, self._read_to[1])
+                if not changes.events:
+                    self._close_if_due()
+                    self._save_if_idle()
+                    self._reporter.beat(lag_seconds=self._lag())
 
     def _interrupted(self) -> bool:
         """Stopped, or paused: in MongoDB's collection `controls`, looked at once a second."""

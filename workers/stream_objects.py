@@ -25,7 +25,7 @@ def _plain(value: Any) -> Any:
     """What JSON has no word for. Ids become strings; everything else is marked as extended JSON marks it, so that
     the curator sees an object where a number belongs and refuses it instead of taking a wrong value."""
     if isinstance(value, datetime):
-        return iso(value)
+        return value.isoformat(timespec="milliseconds") + "Z" if value.tzinfo is None else iso(value)
     kind = type(value).__name__
     if kind == "ObjectId":
         return str(value)

@@ -23,7 +23,7 @@ from botocore.config import Config
 from bson import Decimal128
 from pymongo.errors import OperationFailure
 
-from services.adapters import change_stream, stream_place
+from services.adapters import change_reader, stream_place
 from services.adapters.change_stream import ChangeSource
 from services.adapters.mongo.client import Db
 from services.adapters.s3 import ObjectStore
@@ -260,7 +260,7 @@ def test_lost_history_stops_with_the_command_that_repairs_it(
     original = ChangeSource.changes
 
     def lost(self: ChangeSource, place: Place, **_: Any) -> Any:
-        with change_stream._history():
+        with change_reader.history():
             raise OperationFailure("resume point gone", 286)
 
     monkeypatch.setattr(ChangeSource, "changes", lost)
