@@ -55,6 +55,14 @@ class Settings:
     stream_flush_bytes: int
     stream_flush_seconds: float
     curator_interval_seconds: float
+    # The mapping of a data set of one's own (TOML); None: the usual dimensions.
+    mapping: Path | None
+    # Where Athena runs the lake's queries; empty: DuckDB runs them in the process that asks.
+    athena_workgroup: str
+    # The S3 address of results; empty: the workgroup says it.
+    athena_output: str
+    # The database of the Glue catalog in which the lake's tables are.
+    athena_database: str
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -70,7 +78,7 @@ class Settings:
             text = "; ".join(problems)
             raise MissingSettings(f"Before Fraud Desk can start: {text} (see README, 'Configuration').")
         bucket = e["FRAUD_DESK_BUCKET"]
-        progress = e.get("FRAUD_DESK_SETUP_PROGRESS")
+        progress, mapping = e.get("FRAUD_DESK_SETUP_PROGRESS"), e.get("FRAUD_DESK_MAPPING")
         return cls(
             mongodb_uri=e["MONGODB_URI"],
             database=e.get("FRAUD_DESK_DATABASE", "fraud_desk"),
@@ -91,6 +99,13 @@ class Settings:
             stream_flush_bytes=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_BYTES"]),
             stream_flush_seconds=numbers["FRAUD_DESK_STREAM_FLUSH_SECONDS"],
             curator_interval_seconds=numbers["FRAUD_DESK_CURATOR_SECONDS"],
+            kafka_bootstrap=e.get("FRAUD_DESK_KAFKA_BOOTSTRAP", ""),
+            kafka_iam=e.get("FRAUD_DESK_KAFKA_IAM") == "1",
+            kafka_group=e.get("FRAUD_DESK_KAFKA_GROUP", "fraud-desk-sink"),
+            mapping=Path(mapping) if mapping else None,
+            athena_workgroup=e.get("FRAUD_DESK_ATHENA_WORKGROUP", ""),
+            athena_output=e.get("FRAUD_DESK_ATHENA_OUTPUT", ""),
+            athena_database=e.get("FRAUD_DESK_ATHENA_DATABASE", "fraud"),
         )
 
 
