@@ -188,8 +188,11 @@ def test_ports_that_somebody_took_are_replaced_and_the_data_stays(stack: Stack) 
     stack.call("down")
     ports = json.loads(stack.folder.ports.read_text())
     with socket.socket() as mongod, socket.socket() as s3:
-        mongod.bind(("127.0.0.1", ports["mongod"]))
-        s3.bind(("127.0.0.1", ports["s3"]))
+        for taken, port in ((mongod, ports["mongod"]), (s3, ports["s3"])):
+            # Connections of a moment ago may linger on the port: they must not keep us off, but we keep others off.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         second = stack.ready()
         assert second["mongodb_uri"] != first["mongodb_uri"]
         assert second["s3_endpoint"] != first["s3_endpoint"]
