@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.errors import ServiceError
@@ -55,6 +55,17 @@ class Settings:
     stream_flush_bytes: int
     stream_flush_seconds: float
     curator_interval_seconds: float
+    # Brokers of the Kafka leg (host:port, comma-separated); empty: there is none.
+    kafka_bootstrap: str
+    # Sign in to the brokers with the role of the process (Amazon MSK).
+    kafka_iam: bool
+    kafka_group: str
+    # The beginning of the names of the MSK Connect connectors that fill the raw zone; empty: none are shown.
+    connectors: str
+    # A Kafka Connect of one's own instead: the address before /connectors, and basic authentication where it asks.
+    connect_url: str
+    connect_user: str
+    connect_password: str = field(repr=False)
     # The mapping of a data set of one's own (TOML); None: the usual dimensions.
     mapping: Path | None
     # Where Athena runs the lake's queries; empty: DuckDB runs them in the process that asks.
@@ -99,6 +110,10 @@ class Settings:
             stream_flush_bytes=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_BYTES"]),
             stream_flush_seconds=numbers["FRAUD_DESK_STREAM_FLUSH_SECONDS"],
             curator_interval_seconds=numbers["FRAUD_DESK_CURATOR_SECONDS"],
+            connectors=e.get("FRAUD_DESK_CONNECTORS", ""),
+            connect_url=e.get("FRAUD_DESK_CONNECT_URL", ""),
+            connect_user=e.get("FRAUD_DESK_CONNECT_USER", ""),
+            connect_password=e.get("FRAUD_DESK_CONNECT_PASSWORD", ""),
             kafka_bootstrap=e.get("FRAUD_DESK_KAFKA_BOOTSTRAP", ""),
             kafka_iam=e.get("FRAUD_DESK_KAFKA_IAM") == "1",
             kafka_group=e.get("FRAUD_DESK_KAFKA_GROUP", "fraud-desk-sink"),
