@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services import bootstrap_loop
 from services.adapters.iceberg import IcebergLake
+from services.adapters.lake_scan import LakeScan
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.logs import TrainingJobLogs
 from services.adapters.mongo.cases import MongoCaseStore
@@ -18,18 +20,20 @@ from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdSto
 from services.adapters.mongo.experiments import MongoExperiments
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.kpis import MongoKpiStore
-from services.adapters.mongo.transactions import MongoStoreProbe, MongoTransactionStore
-from services.adapters.mongo.workers import MongoStatusStore
+from services.adapters.mongo.transactions import MongoTransactionStore
 from services.adapters.sagemaker import SageMaker
 from services.cases import Cases
+from services.connectors import Connectors
 from services.deployment import DeploymentService
 from services.health import Health
 from services.intake import Intake
 from services.kpis import Kpis
 from services.lake import Lake
+from services.lake_engine import DuckDbEngine
 from services.live_scoring import LiveScoring
 from services.models import Models
 from services.rates import Rates
+from services.reconciliation import Reconciliation
 from services.scoring_api import ScoringApi
 from services.settings import Settings
 from services.training import Training
@@ -58,6 +62,8 @@ class Services:
     models: Models
     deployment: DeploymentService
     health: Health
+    connectors: Connectors
+    reconciliation: Reconciliation
     close: Callable[[], None]
 
 
@@ -69,6 +75,7 @@ def build(settings: Settings | None = None) -> Services:
     def close() -> None:
         db.client.close()
         pulse.client.close()
+        loop.close()
 
     sagemaker = SageMaker(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     models = Models(registry=sagemaker, group=settings.model_package_group)
@@ -77,9 +84,19 @@ def build(settings: Settings | None = None) -> Services:
     deployment = DeploymentService(
         store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
     )
-    lake = Lake(IcebergLake(settings))
+    tables = IcebergLake(settings)
+    lake = Lake(tables)
     functions = LambdaFunctions(region=settings.region, read_seconds=SCORE_READ_SECONDS, attempts=1)
     api = ScoringApi(functions=functions, function=settings.score_function)
+    loop = bootstrap_loop.build(
+        settings,
+        db=db,
+        pulse=pulse,
+        tables=IcebergLake(settings),
+        training=training,
+        endpoint=deployment,
+        read_seconds=SCREEN_READ_SECONDS,
+    )
     return Services(
         settings=settings,
         transactions=Transactions(MongoTransactionStore(db)),
@@ -87,16 +104,12 @@ def build(settings: Settings | None = None) -> Services:
         intake=Intake(MongoIntakeStore(db)),
         live_scoring=LiveScoring(api, MongoEntityStore(db), MongoThresholdStore(db)),
         kpis=Kpis(MongoKpiStore(db)),
-        rates=Rates(lake),
+        rates=Rates(lake, DuckDbEngine(LakeScan(tables))),
         training=training,
         models=models,
         deployment=deployment,
-        health=Health(
-            statuses=MongoStatusStore(pulse),
-            store=MongoStoreProbe(db),
-            lake=lake,
-            training=training,
-            endpoint=deployment,
-        ),
+        health=loop.health,
+        connectors=loop.connectors,
+        reconciliation=loop.reconciliation,
         close=close,
     )

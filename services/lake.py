@@ -57,6 +57,9 @@ class StoredPartition(Protocol):
     @property
     def paths(self) -> frozenset[str]: ...
 
+    @property
+    def rows(self) -> int: ...
+
 
 class LakeReader(Protocol):
     """What the lake needs of its storage. Every call raises Unavailable(dependency="S3") when that does not answer."""

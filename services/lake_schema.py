@@ -6,10 +6,15 @@ All times are UTC with microseconds in the file and milliseconds in practice; mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pyarrow as pa
+
+from services.domain import dimensions
+from services.domain.dimensions import AMOUNT_BANDS as AMOUNT_BANDS
+from services.domain.dimensions import UNKNOWN as UNKNOWN
 
 NAMESPACE = "fraud"
 TRANSACTIONS_TOPIC = "fraud.transactions"
@@ -88,8 +93,7 @@ LABELS = pa.schema(
     ]
 )
 
-# What a rate can be broken down by. `country` is the merchant's; absent values are the string "unknown".
-DIMENSIONS = ("category", "channel", "country", "entry_mode", "segment", "amount_band")
+# What the rollup sums: counts, minor units, and (doubles) minor units squared, for the spread of amounts.
 MEASURES = (
     "transactions",
     "amount_minor",
@@ -100,24 +104,36 @@ MEASURES = (
     "genuine",
     "matured",
 )
-RATES_HOURLY = pa.schema(
-    [
-        pa.field("hour", TIME, nullable=False),
-        *(pa.field(name, pa.string(), nullable=False) for name in DIMENSIONS),
-        *(pa.field(name, pa.int64(), nullable=False) for name in MEASURES),
-    ]
-)
+SQUARES = ("amount_squared", "fraud_amount_squared")
+# The cuboid of the smallest cells there are: quarter hours (`hour` and `minute`) by every dimension.
+CELLS = "cells"
+# A day of at least so many cells also has cuboids: sums of the whole UTC day by up to so many dimensions, and by all.
+CUBOID_ROWS = 20_000
+CUBOID_DIMENSIONS = 3
+# Raised when the layout of the rollup changes: whoever finds another one builds it anew.
+RATES_LAYOUT = 2
 
-UNKNOWN = "unknown"
-# Upper bounds (exclusive, minor units of a currency with two decimals) and the name of each band, ascending.
-AMOUNT_BANDS: tuple[tuple[int | None, str], ...] = (
-    (1_000, "<10"),
-    (5_000, "10-50"),
-    (20_000, "50-200"),
-    (100_000, "200-1000"),
-    (None, ">=1000"),
-)
-# Fraud is reported late: a transaction's label is complete once it is known, or after this many days without one.
+
+def rates_schema(keys: Sequence[str]) -> pa.Schema:
+    """Columns of `rates_hourly` for these dimensions."""
+    return pa.schema(
+        [
+            pa.field("hour", TIME, nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in keys),
+            *(pa.field(name, pa.int64(), nullable=False) for name in MEASURES),
+            pa.field("minute", pa.int32(), nullable=False),
+            pa.field("cuboid", pa.string(), nullable=False),
+            *(pa.field(name, pa.float64(), nullable=False) for name in SQUARES),
+        ]
+    )
+
+
+# The dimensions of a data set without a mapping of its own.
+DIMENSIONS = tuple(dimension.key for dimension in dimensions.DEFAULT)
+RATES_HOURLY = rates_schema(DIMENSIONS)
+
+# Fraud is reported late: a transaction's label is complete once it is known, or so many days after the UTC day it
+# happened on.
 MATURITY_DAYS = 90
 
 

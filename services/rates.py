@@ -1,4 +1,4 @@
-"""Fraud rates over time by any dimension, from the lake's hourly rollup alone.
+"""Fraud rates over time by any dimension, from the lake's rollup, and the transactions behind a point of a chart.
 
 fraud_bps_count = 10,000 x fraud / transactions; fraud_bps_value = 10,000 x fraud amount / amount, gross of what was
 recovered. Fraud is what is labelled fraud now: young buckets still rise, and `matured_share` says how far they are.
@@ -6,193 +6,240 @@ recovered. Fraud is what is labelled fraud now: young buckets still rise, and `m
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import duckdb
 import pandas as pd
-import pyarrow as pa
 
+from services import rates_drill
+from services.domain import local_time
+from services.domain.dimensions import ALL, AMOUNT_BAND, AMOUNT_BANDS, Dimension
+from services.domain.intervals import SMALL_FRAUD, SMALL_TRANSACTIONS
+from services.domain.local_time import DAY_SECONDS, EPOCH
 from services.errors import InvalidData
 from services.lake import Lake
-from services.lake_schema import AMOUNT_BANDS, DIMENSIONS, MATURITY_DAYS, RATES_HOURLY, RATES_TABLE
+from services.lake_engine import Engine, execute
+from services.lake_queries import SUMS
+from services.lake_schema import MATURITY_DAYS
+from services.rates_cells import Cells, RollupState
+from services.rates_chart import COLUMNS, Part, Shape, chart, with_rates
+from services.rates_drill import DrillDown
 
-ALL = "all"
-Bucket = Literal["day", "week", "month"]
-COLUMNS = (
-    "bucket",
-    "value",
-    "transactions",
-    "amount_minor",
-    "alerted",
-    "fraud",
-    "fraud_amount_minor",
-    "fraud_bps_count",
-    "fraud_bps_value",
-    "matured_share",
-)
-# The lake is asked for a newer snapshot at most this often; the curator commits every ten seconds or so.
-_RECHECK_SECONDS = 2.0
-# Hours grow older than the maturity limit without any commit.
-_REAGE_SECONDS = 600.0
+__all__ = [
+    "ALL", "COLUMNS", "SMALL_FRAUD", "SMALL_TRANSACTIONS", "Bucket", "Dimension", "DrillDown", "Rates", "RatesQuery",
+    "RatesResult", "RatesTotal",
+]  # fmt: skip
+
+Bucket = Literal["hour", "day", "week", "month"]
+_BUCKETS = ("hour", "day", "week", "month")
+_CELL_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True)
 class RatesQuery:
-    """`start` and `end` are UTC days, both included. Weeks begin on Monday. `filters`: dimension -> accepted values."""
+    """start <= event_time < end, both aware and on whole quarter hours. `zone`: the viewer's, an IANA name.
 
-    start: date
-    end: date
+    Days, weeks (from Monday) and months begin at local midnight. `dimensions`: none, one or two keys.
+    `filters`: key -> accepted values; none accepted means no filter.
+    """
+
+    start: datetime
+    end: datetime
     bucket: Bucket = "day"
-    dimension: str | None = None
+    zone: str = "UTC"
+    dimensions: tuple[str, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class RatesResult:
-    """`frame` has COLUMNS, ordered by bucket and value; `bucket` is the first day of the bucket (datetime.date).
+class RatesTotal:
+    """The sums and rates of a whole range, as in a row of the frame; rates and bands are None where that is null."""
 
-    Every value has a row in every bucket between the first and the last day of the range that have any transactions;
-    rates and matured_share are null where there were none. `current_to`: how far the lake was complete.
+    transactions: int
+    amount_minor: int
+    alerted: int
+    alerted_amount_minor: int
+    fraud: int
+    fraud_amount_minor: int
+    genuine: int
+    matured: int
+    fraud_bps_count: float | None
+    fraud_bps_value: float | None
+    bps_count_low: float | None
+    bps_count_high: float | None
+    bps_value_low: float | None
+    bps_value_high: float | None
+    small: bool
+    matured_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RatesResult:
+    """`frame` has COLUMNS, ordered by bucket, first, second.
+
+    `bucket` is when it begins, in the query's zone; `first` and `second` are the values of the dimensions, "all" where
+    there is none. Every pair seen in the range has a row in every bucket from the first to the last that has any
+    transactions, filtered or not. Rates, matured_share and bands are null where there were no transactions (or no
+    amount). `bps_count_*` is Wilson's 95 % interval; `bps_value_*` the ratio estimator's (`services.domain.intervals`),
+    null below SMALL_FRAUD frauds. `small`: fewer than SMALL_FRAUD frauds or SMALL_TRANSACTIONS transactions.
+    matured: labelled, or of a UTC day that ended MATURITY_DAYS ago. `current_to`: how far the lake was complete.
     """
 
     frame: pd.DataFrame
+    total: RatesTotal
     current_to: datetime | None
     snapshot_id: int | None
 
 
 class Rates:
-    """Holds the rollup, by day, in memory; only days that changed are read again. Safe to share between threads."""
+    """Reads days of the rollup when a chart first needs them. Safe to share between threads.
+
+    Every call raises Unavailable(dependency="S3") when that does not answer, and InvalidData for what cannot be asked.
+    """
 
     def __init__(
         self,
         lake: Lake,
+        engine: Engine,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lake, self._clock, self._monotonic = lake, clock, monotonic
-        self._lock = threading.Lock()
-        self._paths: dict[date, frozenset[str]] = {}
-        self._days: dict[date, pa.Table] = {}
-        self._snapshot_id: int | None = None
-        self._current_to: datetime | None = None
-        self._checked_at = self._aged_at = float("-inf")
+        self._lake, self._engine, self._clock = lake, engine, clock
+        self._cells = Cells(lake, engine, monotonic)
         self._db = duckdb.connect(config={"threads": 2})
-        self._load(pa.Table.from_batches([], RATES_HOURLY))
 
-    def dimensions(self) -> tuple[str, ...]:
-        return DIMENSIONS
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """What the rollup can be broken down by, in the order of the mapping it was made with."""
+        return self._cells.state().dimensions
 
-    def values(self, dimension: str) -> tuple[str, ...]:
-        """The values there are, by number of transactions; amount bands from the smallest."""
-        _require(dimension)
-        cursor, _, _ = self._current()
-        if dimension == "amount_band":
+    def values(self, key: str) -> tuple[str, ...]:
+        """The values there are, by number of transactions; amount bands from the smallest, all of them."""
+        state = self._cells.state()
+        (dimension,) = _require(state, [key])
+        if dimension.column == AMOUNT_BAND:
             return tuple(name for _, name in AMOUNT_BANDS)
-        query = f"SELECT {dimension} FROM rates GROUP BY 1 ORDER BY sum(transactions) DESC, 1"
-        return tuple(value for (value,) in cursor.execute(query).fetchall())
+        view = self._cells.counted_values(state)
+        if key not in view.values.get("dimension", ()):
+            return ()
+        sql = f"""SELECT value FROM counted WHERE dimension = {view.values["dimension"].index(key)}
+                  GROUP BY value ORDER BY sum(transactions) DESC, value"""
+        codes = execute(self._db, sql, {"counted": view.rows}, {})["value"].to_pylist()
+        return tuple(view.values["value"][code] for code in codes)
 
     def table(self, query: RatesQuery) -> RatesResult:
-        """Raises InvalidData for an unknown dimension or a range that ends before it starts; Unavailable without S3."""
-        for name in (*query.filters, *([query.dimension] if query.dimension else [])):
-            _require(name)
-        if query.bucket not in ("day", "week", "month"):
-            raise InvalidData(f"Rates are by day, week or month, not by {query.bucket!r}.")
-        if query.end < query.start:
-            raise InvalidData("The range ends before it starts.")
-        cursor, current_to, snapshot_id = self._current()
-        sql, parameters = _sql(query)
-        frame = cursor.execute(sql, parameters).df()
-        frame["bucket"] = pd.to_datetime(frame["bucket"]).dt.date
-        return RatesResult(frame[list(COLUMNS)], current_to, snapshot_id)
-
-    def _current(self) -> tuple[duckdb.DuckDBPyConnection, datetime | None, int | None]:
-        """A cursor on the rollup of the newest snapshot known. One thread refreshes, the others wait for it."""
-        with self._lock:
-            if self._monotonic() - self._checked_at >= _RECHECK_SECONDS:
-                self._refresh()
-                self._checked_at = self._monotonic()
-            return self._db.cursor(), self._current_to, self._snapshot_id
-
-    def _refresh(self) -> None:
-        state = self._lake.reader.state(RATES_TABLE.name)
-        aged = self._monotonic() - self._aged_at >= _REAGE_SECONDS
-        snapshot_id = state.snapshot_id if state else None
-        if snapshot_id == self._snapshot_id and not aged:
-            self._current_to = self._lake.current_to()
-            return
-        stored = self._lake.reader.partitions(RATES_TABLE.name, snapshot_id=snapshot_id) if state else {}
-        changed = [part for day, part in stored.items() if self._paths.get(day) != part.paths]
-        rows = self._lake.reader.read_partitions(RATES_TABLE.name, changed, RATES_HOURLY.names)
-        days = {day: table for day, table in self._days.items() if day in stored}
-        days |= {part.start: RATES_HOURLY.empty_table() for part in changed} | _by_day(rows)
-        self._load(pa.concat_tables([RATES_HOURLY.empty_table(), *days.values()]))
-        self._days, self._paths = days, {day: part.paths for day, part in stored.items()}
-        self._snapshot_id, self._current_to = snapshot_id, self._lake.current_to()
-        self._aged_at = self._monotonic()
-
-    def _load(self, hourly: pa.Table) -> None:
-        """Replace the table that queries read: by day, with what is mature by now."""
-        at = hourly.schema.get_field_index("hour")
-        naive = hourly.set_column(at, "hour", hourly["hour"].cast(pa.timestamp("us")))
-        mature_before = (self._clock().astimezone(UTC) - timedelta(days=MATURITY_DAYS)).replace(tzinfo=None)
-        sums = ("transactions", "amount_minor", "alerted", "fraud", "fraud_amount_minor")
-        cursor = self._db.cursor()
-        cursor.register("hourly", naive)
-        cursor.execute(
-            f"""CREATE OR REPLACE TABLE rates AS
-                SELECT hour::DATE AS day, {", ".join(DIMENSIONS)},
-                       {", ".join(f"sum({name})::BIGINT AS {name}" for name in sums)},
-                       sum(CASE WHEN hour < $mature_before THEN transactions ELSE matured END)::BIGINT AS matured
-                FROM hourly GROUP BY ALL""",
-            {"mature_before": mature_before},
+        """The sums and rates of a chart."""
+        _check(query)
+        state = self._cells.state()
+        _require(state, [*query.dimensions, *query.filters])
+        start, end = int(query.start.timestamp()), int(query.end.timestamp())
+        shape = Shape(
+            bucket=query.bucket,
+            zone=query.zone,
+            offsets=local_time.offsets(query.zone, start, end),
+            dimensions=query.dimensions,
+            filters={key: tuple(values) for key, values in query.filters.items() if values},
+            mature_before=self._mature_before(),
         )
-        cursor.close()
+        frame, sums = chart(self._db, self._parts(state, query, shape, start, end), shape)
+        return RatesResult(frame, _total(sums), state.current_to, state.snapshot_id)
 
+    def former(self, query: RatesQuery) -> RatesQuery:
+        """The period right before: as many months for whole months, else as many local days, else as many seconds."""
+        zone = local_time.zone_of(query.zone)
+        start, end = query.start.astimezone(zone), query.end.astimezone(zone)
+        first, after = start.date(), end.date()
+        if not (_midnight(query.start, query.zone) and _midnight(query.end, query.zone)):
+            return replace(query, start=(query.start.astimezone(UTC) - (query.end - query.start)), end=query.start)
+        if first.day == 1 and after.day == 1:
+            months = first.year * 12 + first.month - 1 - ((after.year - first.year) * 12 + after.month - first.month)
+            former = date(months // 12, months % 12 + 1, 1)
+        else:
+            former = first - (after - first)
+        return replace(query, start=local_time.start_of_day((former - EPOCH).days, query.zone), end=query.start)
 
-def _require(dimension: str) -> None:
-    if dimension not in DIMENSIONS:
-        raise InvalidData(f"Rates cannot be broken down by {dimension!r}; choose one of {', '.join(DIMENSIONS)}.")
+    def transactions(
+        self, query: RatesQuery, *, only_fraud: bool = False, limit: int = 200, cursor: str | None = None
+    ) -> DrillDown:
+        """The transactions of the range that pass the filters, newest first, at most `limit` (1..1,000).
 
-
-def _by_day(rows: pa.Table) -> dict[date, pa.Table]:
-    """The rows of each UTC day."""
-    days = rows["hour"].cast(pa.timestamp("us")).cast(pa.date32())
-    return {day.as_py(): rows.filter(pa.compute.equal(days, day)) for day in days.unique()}
-
-
-def _sql(query: RatesQuery) -> tuple[str, dict[str, object]]:
-    """Names come from DIMENSIONS and the bucket's three words only; everything else is a parameter."""
-    parameters: dict[str, object] = {"first": query.start, "last": query.end}
-    conditions = ["day BETWEEN $first AND $last"]
-    for number, (name, values) in enumerate(sorted(query.filters.items())):
-        if values:
-            conditions.append(f"list_contains($f{number}, {name})")
-            parameters[f"f{number}"] = list(values)
-    value = query.dimension or f"'{ALL}'"
-    sql = f"""
-        WITH cells AS (
-            SELECT date_trunc('{query.bucket}', day)::DATE AS bucket, {value} AS value,
-                   sum(transactions) AS transactions, sum(amount_minor) AS amount_minor, sum(alerted) AS alerted,
-                   sum(fraud) AS fraud, sum(fraud_amount_minor) AS fraud_amount_minor, sum(matured) AS matured
-            FROM rates WHERE {" AND ".join(conditions)} GROUP BY ALL
-        ), covered AS (
-            SELECT DISTINCT date_trunc('{query.bucket}', d)::DATE AS bucket FROM (
-                SELECT unnest(generate_series(min(day)::TIMESTAMP, max(day)::TIMESTAMP, INTERVAL 1 DAY)) AS d
-                FROM rates WHERE day BETWEEN $first AND $last)
-        ), grid AS (
-            SELECT bucket, value FROM covered CROSS JOIN (SELECT DISTINCT value FROM cells)
+        Reads the days of the range only. The pages of one cursor are of one snapshot of the lake.
+        """
+        _check(query)
+        state = self._cells.state()
+        _require(state, [*query.filters])
+        return rates_drill.drill_down(
+            self._lake, self._engine, state.dimensions, query, only_fraud=only_fraud, limit=limit, cursor=cursor
         )
-        SELECT bucket, value, coalesce(transactions, 0)::BIGINT AS transactions,
-               coalesce(amount_minor, 0)::BIGINT AS amount_minor, coalesce(alerted, 0)::BIGINT AS alerted,
-               coalesce(fraud, 0)::BIGINT AS fraud, coalesce(fraud_amount_minor, 0)::BIGINT AS fraud_amount_minor,
-               (10000.0 * fraud / nullif(transactions, 0))::DOUBLE AS fraud_bps_count,
-               (10000.0 * fraud_amount_minor / nullif(amount_minor, 0))::DOUBLE AS fraud_bps_value,
-               (1.0 * matured / nullif(transactions, 0))::DOUBLE AS matured_share
-        FROM grid LEFT JOIN cells USING (bucket, value) ORDER BY bucket, value"""
-    return sql, parameters
+
+    def held_bytes(self) -> int:
+        """Memory held for charts."""
+        return self._cells.held_bytes()
+
+    def _mature_before(self) -> int:
+        return ((self._clock().astimezone(UTC) - timedelta(days=MATURITY_DAYS)).date() - EPOCH).days
+
+    def _parts(self, state: RollupState, query: RatesQuery, shape: Shape, start: int, end: int) -> list[Part]:
+        """The views a chart is made from: whole local days by day, what is cut off them by quarter hour."""
+        keys = tuple(key for key in state.keys if key in {*query.dimensions, *shape.filters})
+
+        def quarters(low: int, high: int) -> list[Part]:
+            if low >= high:
+                return []
+            return [Part(self._cells.quarters(state, keys, _day(low), _day(high - 1)), low, high, dated=False)]
+
+        if query.bucket == "hour" or state.small:
+            return quarters(start, end)
+        first, last = shape.offsets.day(start), shape.offsets.day(end - 1)
+        first += _begin(first, query.zone) < start
+        last -= _begin(last + 1, query.zone) > end
+        if first > last:
+            return quarters(start, end)
+        low, high = _begin(first, query.zone), _begin(last + 1, query.zone)
+        whole = self._cells.local_days(state, keys, query.zone, _day(low), _day(high - 1))
+        return [*quarters(start, low), Part(whole, first, last + 1, dated=True), *quarters(high, end)]
+
+
+def _check(query: RatesQuery) -> None:
+    local_time.zone_of(query.zone)
+    if query.bucket not in _BUCKETS:
+        raise InvalidData(f"Rates are by hour, day, week or month, not by {query.bucket!r}.")
+    if query.start.tzinfo is None or query.end.tzinfo is None:
+        raise InvalidData("The range needs times with a time zone.")
+    if query.end <= query.start:
+        raise InvalidData("The range ends before it starts.")
+    if any(moment.timestamp() % _CELL_SECONDS for moment in (query.start, query.end)):
+        raise InvalidData("The range must begin and end on a whole quarter of an hour.")
+    if len(query.dimensions) > 2 or len(set(query.dimensions)) < len(query.dimensions):
+        raise InvalidData("Rates are broken down by at most two dimensions, and not twice by the same.")
+
+
+def _require(state: RollupState, keys: list[str]) -> list[Dimension]:
+    known = {dimension.key: dimension for dimension in state.dimensions}
+    for key in keys:
+        if key not in known:
+            raise InvalidData(f"Rates cannot be broken down by {key!r}; choose one of {', '.join(known)}.")
+    return [known[key] for key in keys]
+
+
+def _total(sums: Mapping[str, float]) -> RatesTotal:
+    (row,) = with_rates(pd.DataFrame([sums]).assign(bucket=0, first=ALL, second=ALL), SUMS).to_dict("records")
+    fields: dict[str, Any] = {name: None if pd.isna(row[name]) else row[name] for name in COLUMNS[3:]}
+    return RatesTotal(**fields)
+
+
+def _day(second: int) -> date:
+    return EPOCH + timedelta(days=second // DAY_SECONDS)
+
+
+def _begin(day: int, zone: str) -> int:
+    return int(local_time.start_of_day(day, zone).timestamp())
+
+
+def _midnight(moment: datetime, zone: str) -> bool:
+    local = moment.astimezone(local_time.zone_of(zone)).date()
+    return local_time.start_of_day((local - EPOCH).days, zone) == moment

@@ -15,7 +15,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -24,12 +24,13 @@ from services.adapters.iceberg_maintenance import maintain
 from services.adapters.mongo import client
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
+from services.domain.dimensions import DEFAULT, Dimension
 from services.errors import Conflict, Unavailable
 from services.lake_schema import LABELS_TABLE, LABELS_TOPIC, TABLES, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerState
 from workers import entry
-from workers.curator_rollup import roll_up
+from workers.curator_rollup import mapped_dimensions, roll_up
 from workers.curator_topics import Folded, TopicFolder
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,15 @@ class Curator:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         after_fold: Callable[[str], None] = lambda _table: None,
+        dimensions: Sequence[Dimension] = DEFAULT,
     ) -> None:
-        """`after_fold` is called with the table between its commit and the rollup: where a crash leaves old rates."""
+        """`after_fold` is called with the table between its commit and the rollup: where a crash leaves old rates.
+
+        `dimensions` are what the rollup is by.
+        """
         self._lake, self._objects, self._reporter, self._clock = lake, objects, reporter, clock
         self._after_fold = after_fold
+        self._dimensions = dimensions
         self._topics = (
             TopicFolder(lake, objects, TRANSACTIONS_TOPIC, TRANSACTIONS_TABLE, progress=self._beat),
             TopicFolder(lake, objects, LABELS_TOPIC, LABELS_TABLE, progress=self._beat),
@@ -73,7 +79,7 @@ class Curator:
                 self._after_fold(topic.table.name)
                 self._report(topic, folded)
         if not more or time.monotonic() - self._rolled_up_at >= _ROLLUP_SECONDS:
-            roll_up(self._lake, self._clock(), self._beat)
+            roll_up(self._lake, self._clock(), self._beat, self._dimensions)
             self._rolled_up_at = time.monotonic()
         if not more:
             self._reporter.beat(lag_seconds=0.0)
@@ -135,7 +141,7 @@ def _keep_folding(settings: Settings, lake: IcebergLake, reporter: Reporter, sto
         try:
             if curator is None:
                 lake.ensure()
-                curator = Curator(lake, objects, reporter)
+                curator = Curator(lake, objects, reporter, dimensions=mapped_dimensions(settings.mapping))
             more = curator.cycle()
             failures = 0
             if not more:

@@ -10,8 +10,11 @@ from typing import Any
 import orjson
 
 from services.adapters.iceberg import IcebergLake
+from services.adapters.lake_scan import LakeScan
 from services.adapters.s3 import ObjectStore
 from services.lake import Lake
+from services.lake_engine import DuckDbEngine
+from services.rates import Rates
 from services.settings import Settings
 from services.worker_status import Reporter, WorkerStatus
 from workers.curator import Curator
@@ -61,6 +64,9 @@ class Desk:
         key = object_key(topic, at, first)
         self.objects.put(key, gzip.compress(b"\n".join(lines) + b"\n"))
         return key
+
+    def rates(self, **options: Any) -> Rates:
+        return Rates(self.lake, DuckDbEngine(LakeScan(self.reader)), **options)
 
     def rows(self, snapshot_id: int | None = None) -> dict[str, dict[str, Any]]:
         rows = self.lake.read_transactions(snapshot_id).to_pylist()

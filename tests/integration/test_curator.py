@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import orjson
 import pytest
 
-from services.rates import Rates, RatesQuery
+from services.rates import RatesQuery
 from tests.integration.lake_desk import START, TOPIC, Desk, line, random_events, transaction
 from workers import curator_rollup
 from workers.stream_objects import iso, object_key
@@ -158,7 +158,7 @@ def test_lake_and_rates_equal_the_source_however_it_was_cut_and_interrupted(
     place = desk.tables.state("transactions").position[TOPIC]  # type: ignore[union-attr]
     assert place["folded"] + place["quarantined"] == place["next_offset"] == len(lines)
 
-    frame = Rates(desk.lake).table(RatesQuery(date(2026, 3, 1), date(2026, 3, 31), "day", "category")).frame
+    frame = desk.rates().table(RatesQuery(START, START + timedelta(days=31), "day", dimensions=("category",))).frame
     expected: dict[tuple[date, str], list[int]] = {}
     for document in state.values():
         day = datetime.fromisoformat(document["event_time"]).date()
@@ -167,7 +167,7 @@ def test_lake_and_rates_equal_the_source_however_it_was_cut_and_interrupted(
         cell[1] += document["amount_minor"]
         cell[2] += document.get("label", {}).get("value") == "fraud"
     seen = {
-        (row.bucket, row.value): [row.transactions, row.amount_minor, row.fraud]
+        (row.bucket.date(), row.first): [row.transactions, row.amount_minor, row.fraud]
         for row in frame.itertuples()
         if row.transactions
     }

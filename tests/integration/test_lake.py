@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,10 +11,10 @@ from services.adapters.iceberg_maintenance import maintain
 from services.errors import Conflict, NotFound, Unavailable
 from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, RATES_TABLE, TRANSACTIONS_TABLE
-from services.rates import Rates, RatesQuery
+from services.rates import RatesQuery
 from tests.integration.lake_desk import START, TOPIC, Desk, line, transaction
 from workers import curator_rollup, curator_topics
-from workers.curator_rates import INPUT, hourly_rates
+from workers.curator_rates import hourly_rates, inputs
 
 
 def test_of_two_writers_one_is_refused_and_the_position_moves_once(desk: Desk) -> None:
@@ -62,7 +62,7 @@ def test_the_rollup_is_rebuilt_when_the_snapshot_it_came_from_is_gone(desk: Desk
     curator_topics.TopicFolder(desk.tables, desk.objects, TOPIC, TRANSACTIONS_TABLE).fold()
     maintain(desk.tables, desk.objects, "transactions", now=datetime.now(UTC) + timedelta(days=2))
     assert curator_rollup.roll_up(desk.tables, START) > 0
-    rows = desk.tables.read_partitions("transactions", list(desk.tables.partitions("transactions").values()), INPUT)
+    rows = desk.tables.read_partitions("transactions", list(desk.tables.partitions("transactions").values()), inputs())
     assert desk.tables.read("rates_hourly").to_pylist() == hourly_rates(rows, START).to_pylist()
 
 
@@ -70,8 +70,8 @@ def test_rates_follow_new_snapshots_and_read_only_changed_days(desk: Desk) -> No
     desk.put([line(transaction("a", day=day), day) for day in range(1)], 0)
     desk.fold()
     now = [0.0]
-    rates = Rates(desk.lake, monotonic=lambda: now[0])
-    query = RatesQuery(date(2026, 3, 1), date(2026, 3, 31), "month")
+    rates = desk.rates(monotonic=lambda: now[0])
+    query = RatesQuery(START, START + timedelta(days=31), "month")
     first = rates.table(query)
     assert first.frame["transactions"].tolist() == [1]
     assert first.current_to == START
@@ -103,7 +103,7 @@ def test_an_empty_lake_reads_as_empty(desk: Desk) -> None:
     assert desk.lake.read_transactions().schema == TRANSACTIONS_TABLE.schema
     assert desk.lake.read_labels().schema == LABELS_TABLE.schema
     assert desk.tables.read(RATES_TABLE.name).num_rows == 0
-    result = Rates(desk.lake).table(RatesQuery(date(2026, 3, 1), date(2026, 3, 2)))
+    result = desk.rates().table(RatesQuery(START, START + timedelta(days=1)))
     assert result.frame.empty
     assert result.snapshot_id is None
     assert result.current_to is None

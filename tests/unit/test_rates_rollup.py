@@ -2,65 +2,42 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services import rates_cells
 from services.errors import InvalidData
-from services.lake import Lake, TableState
-from services.lake_schema import DIMENSIONS, RATES_HOURLY, TRANSACTIONS
+from services.lake import Lake
+from services.lake_engine import DuckDbEngine
+from services.lake_schema import DIMENSIONS, RATES_HOURLY
 from services.rates import COLUMNS, Rates, RatesQuery
-from workers.curator_rates import INPUT, hourly_rates
+from tests.unit.rates_lake import NOW, bucket_of, figures, lake_of, oracle, rates_of, selected
+from workers import curator_rates
 
-NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
-FIRST = NOW - timedelta(days=100)
-
-
-class OneRollup:
-    """A lake that holds one rollup, as a single partition per day."""
-
-    def __init__(self, hourly: pa.Table) -> None:
-        self.hourly, self.reads = hourly, 0
-
-    def state(self, name: str) -> TableState | None:
-        place = {"fraud.transactions": {"cluster_time": "2026-06-01T12:00:00+00:00", "next_offset": 9}}
-        return TableState(77, NOW, self.hourly.num_rows, place)
-
-    def partitions(self, name: str, *, snapshot_id: int | None = None, starts: Any = None) -> Mapping[date, Any]:
-        return {row["hour"].date(): Part(row["hour"].date()) for row in self.hourly.select(["hour"]).to_pylist()}
-
-    def read_partitions(self, name: str, partitions: Sequence[Any], columns: Sequence[str]) -> pa.Table:
-        self.reads += 1
-        days = {part.start for part in partitions}
-        keep = [hour.date() in days for hour in self.hourly["hour"].to_pylist()]
-        return self.hourly.filter(pa.array(keep, pa.bool_()))
-
-    def read(self, name: str, **_: Any) -> pa.Table:
-        raise AssertionError("rates read the rollup by partition only")
-
-    def tag(self, name: str, snapshot_id: int, tag: str) -> None:
-        raise AssertionError("rates never pin")
-
-
-class Part:
-    def __init__(self, start: date) -> None:
-        self.start, self.paths = start, frozenset({f"{start}.parquet"})
-
-
-def rates_of(rows: list[dict[str, Any]]) -> Rates:
-    table = pa.Table.from_pylist(rows, schema=pa.schema([TRANSACTIONS.field(name) for name in INPUT]))
-    return Rates(Lake(OneRollup(hourly_rates(table, NOW))), clock=lambda: NOW)
-
+ZONES = [
+    "UTC",
+    "Europe/Paris",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Pacific/Auckland",
+    "Africa/Cairo",
+]
+# Over the changes of clocks of March 2026, and both sides of what is mature by its age.
+FIRST = datetime(2026, 2, 27, tzinfo=UTC)
+SHOWN = ("transactions", "amount_minor", "alerted", "alerted_amount_minor", "fraud", "fraud_amount_minor", "genuine")
+RATED = (*SHOWN, "matured", "fraud_bps_count", "fraud_bps_value", "matured_share")
 
 TRANSACTION = st.fixed_dictionaries(
     {
-        "event_time": st.integers(0, 100 * 24 * 60).map(lambda minutes: FIRST + timedelta(minutes=minutes)),
+        "event_time": st.one_of(st.integers(0, 3 * 24 * 60), st.integers(0, 40 * 24 * 60)).map(
+            lambda minutes: FIRST + timedelta(minutes=minutes)
+        ),
         "amount_minor": st.sampled_from([0, 1, 999, 1000, 4999, 5000, 20_000, 99_999, 100_000, 3_000_000]),
         "category": st.sampled_from(["fuel", "travel", None]),
         "channel": st.sampled_from(["pos", "ecom"]),
@@ -71,136 +48,169 @@ TRANSACTION = st.fixed_dictionaries(
         "label": st.sampled_from(["fraud", "genuine", "inconclusive", None]),
     }
 )
+QUARTERS = st.integers(0, 41 * 24 * 4)
 
 
-def band(amount_minor: int) -> str:
-    for bound, name in ((10, "<10"), (50, "10-50"), (200, "50-200"), (1000, "200-1000")):
-        if amount_minor < bound * 100:
-            return name
-    return ">=1000"
+@st.composite
+def queries(draw: st.DrawFn) -> RatesQuery:
+    zone = draw(st.sampled_from(ZONES))
+    start, end = (FIRST + timedelta(minutes=15 * at) for at in sorted((draw(QUARTERS), draw(QUARTERS) + 1)))
+    if draw(st.booleans()):
+        start, end = bucket_of(start, "day", zone), bucket_of(end + timedelta(days=1), "day", zone)
+    return RatesQuery(
+        start=start,
+        end=max(end, start + timedelta(minutes=15)),
+        bucket=draw(st.sampled_from(["hour", "day", "week", "month"])),
+        zone=zone,
+        dimensions=tuple(draw(st.lists(st.sampled_from(DIMENSIONS), max_size=2, unique=True))),
+        filters=draw(
+            st.dictionaries(
+                st.sampled_from(["channel", "country", "segment", "amount_band"]),
+                st.sampled_from([("pos",), ("FR", "ecom"), ("unknown", "<10"), ()]),
+                max_size=3,
+            )
+        ),
+    )
 
 
-def value_of(row: dict[str, Any], dimension: str | None) -> str:
-    if dimension is None:
-        return "all"
-    if dimension == "amount_band":
-        return band(row["amount_minor"])
-    return row["merchant_country" if dimension == "country" else dimension] or "unknown"
+@pytest.fixture(params=["small: from cells", "large: from views", "large, with cuboids"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Every way there is to answer a chart, on data small enough for an oracle."""
+    if request.param != "small: from cells":
+        monkeypatch.setattr(rates_cells, "SMALL_ROWS", 0)
+    if request.param == "large, with cuboids":
+        monkeypatch.setattr(rates_cells, "CUBOID_ROWS", 3)
+        monkeypatch.setattr(curator_rates, "CUBOID_ROWS", 3)
+    return request.param
 
 
-def bucket_of(day: date, bucket: str) -> date:
-    if bucket == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if bucket == "month" else day
-
-
-def oracle(rows: list[dict[str, Any]], query: RatesQuery) -> dict[tuple[date, str], tuple[Any, ...]]:
-    cells: dict[tuple[date, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        day = row["event_time"].date()
-        if query.start <= day <= query.end and all(
-            not allowed or value_of(row, name) in allowed for name, allowed in query.filters.items()
-        ):
-            cells[bucket_of(day, query.bucket), value_of(row, query.dimension)].append(row)
-    limit = NOW - timedelta(days=90)
-    result = {}
-    for key, inside in cells.items():
-        amount = sum(row["amount_minor"] for row in inside)
-        fraud = [row["amount_minor"] for row in inside if row["label"] == "fraud"]
-        # By whole hours: one that began before the limit is complete.
-        mature = sum(row["label"] is not None or row["event_time"].replace(minute=0) < limit for row in inside)
-        result[key] = (
-            len(inside),
-            amount,
-            sum(row["alert_status"] is not None for row in inside),
-            len(fraud),
-            sum(fraud),
-            pytest.approx(10_000 * len(fraud) / len(inside)),
-            pytest.approx(10_000 * sum(fraud) / amount) if amount else None,
-            pytest.approx(mature / len(inside)),
-        )
-    return result
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    st.lists(TRANSACTION, max_size=40),
-    st.sampled_from([None, *DIMENSIONS]),
-    st.sampled_from(["day", "week", "month"]),
-    st.dictionaries(
-        st.sampled_from(["channel", "country"]), st.sampled_from([("pos",), ("FR", "ecom"), ()]), max_size=2
-    ),
-    st.integers(0, 100),
-    st.integers(0, 100),
-)
-def test_rates_equal_plain_sums_over_the_transactions(
-    rows: list[dict[str, Any]], dimension: str | None, bucket: Any, filters: Any, a: int, b: int
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(TRANSACTION, max_size=60), query=queries())
+def test_every_chart_equals_plain_sums_over_the_transactions(
+    size: str, rows: list[dict[str, Any]], query: RatesQuery
 ) -> None:
-    days = sorted((FIRST.date() + timedelta(days=a), FIRST.date() + timedelta(days=b)))
-    query = RatesQuery(days[0], days[1], bucket, dimension, filters)
-    frame = rates_of(rows).table(query).frame
-    assert list(frame.columns) == list(COLUMNS)
+    result = rates_of(rows).table(query)
+    assert list(result.frame.columns) == list(COLUMNS)
+    expected = oracle(rows, query)
     seen = {}
-    for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
-        if row.transactions == 0:
-            assert row.fraud_bps_count is None
-            assert row.fraud_bps_value is None
-            assert row.matured_share is None
+    for row in result.frame.astype(object).where(result.frame.notna(), None).to_dict("records"):
+        assert str(row["bucket"].tzinfo) == query.zone
+        if row["transactions"] == 0:
+            rated = (row["fraud_bps_count"], row["fraud_bps_value"], row["matured_share"], row["bps_count_low"])
+            assert rated == (None, None, None, None)
             continue
-        seen[row.bucket, row.value] = tuple(row[2:])
-    assert seen == oracle(rows, query)
+        seen[row["bucket"].astimezone(UTC), row["first"], row["second"]] = tuple(row[name] for name in RATED)
+    assert seen == expected
+    inside = selected(rows, query)
+    total = tuple(getattr(result.total, name) for name in RATED)
+    assert total == (figures(inside) if inside else (0,) * 8 + (None, None, None))
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(TRANSACTION, max_size=40), query=queries(), only_fraud=st.booleans())
+def test_the_transactions_behind_a_point_are_the_ones_that_were_summed(
+    size: str, rows: list[dict[str, Any]], query: RatesQuery, only_fraud: bool
+) -> None:
+    rows = [row | {"transaction_id": f"t{at:03}"} for at, row in enumerate(rows)]
+    rates, ids, cursor = rates_of(rows), [], None
+    while True:
+        page = rates.transactions(query, only_fraud=only_fraud, limit=7, cursor=cursor)
+        ids += page.frame["transaction_id"].tolist()
+        if (cursor := page.next_cursor) is None:
+            break
+    wanted = [row for row in selected(rows, query) if not only_fraud or row["label"] == "fraud"]
+    wanted.sort(key=lambda row: row["transaction_id"])
+    wanted.sort(key=lambda row: row["event_time"], reverse=True)
+    assert ids == [row["transaction_id"] for row in wanted]
+    assert page.matching == len(wanted)
 
 
 def transaction(**changes: Any) -> dict[str, Any]:
     base = {"event_time": NOW - timedelta(days=3), "amount_minor": 2500, "category": "fuel", "channel": "pos"}
-    return {**dict.fromkeys(INPUT), **base, **changes}
+    return base | {"transaction_id": "t"} | changes
+
+
+def day(month: int, number: int) -> datetime:
+    return datetime(2026, month, number, tzinfo=UTC)
 
 
 def test_basis_points_by_hand() -> None:
     rows = [transaction(label="fraud", amount_minor=5_000)] + [transaction(amount_minor=15_000)] * 3
-    frame = rates_of(rows).table(RatesQuery(date(2026, 5, 1), date(2026, 6, 1), "month")).frame
+    frame = rates_of(rows).table(RatesQuery(day(5, 1), day(6, 2), "month")).frame
     assert frame[["transactions", "fraud", "fraud_bps_count", "fraud_bps_value"]].values.tolist() == [
         [4, 1, 2500.0, 1000.0]
     ]
     assert frame["matured_share"].tolist() == [0.25]
+    assert frame["small"].tolist() == [True]
 
 
 def test_a_value_without_transactions_in_a_bucket_has_null_rates_there() -> None:
     rows = [transaction(category="fuel"), transaction(category="travel", event_time=NOW)]
-    frame = rates_of(rows).table(RatesQuery(date(2026, 5, 1), date(2026, 6, 1), "day", "category")).frame
+    frame = rates_of(rows).table(RatesQuery(day(5, 1), day(6, 2), "day", dimensions=("category",))).frame
     assert len(frame) == 2 * 4  # two values, 29 May to 1 June
     empty = frame[frame["transactions"] == 0]
     assert len(empty) == 6
     assert empty["fraud_bps_count"].isna().all()
 
 
-def test_an_unknown_dimension_and_a_reversed_range_are_refused() -> None:
+def test_what_cannot_be_asked_is_refused() -> None:
     rates = rates_of([])
-    with pytest.raises(InvalidData):
-        rates.table(RatesQuery(date(2026, 1, 1), date(2026, 1, 2), dimension="1; DROP TABLE rates"))
-    with pytest.raises(InvalidData):
-        rates.table(RatesQuery(date(2026, 1, 2), date(2026, 1, 1)))
+    for wrong in (
+        {"dimensions": ("1; DROP TABLE rates",)},
+        {"dimensions": ("channel", "channel")},
+        {"dimensions": ("channel", "country", "segment")},
+        {"filters": {"day": ("1",)}},
+        {"zone": "Mars/Olympus"},
+        {"zone": "../../etc/passwd"},
+        {"bucket": "year"},
+        {"start": day(1, 3)},
+        {"start": datetime(2026, 1, 1)},
+        {"start": day(1, 1) + timedelta(minutes=7)},
+    ):
+        with pytest.raises(InvalidData):
+            rates.table(RatesQuery(**{"start": day(1, 1), "end": day(1, 2)} | wrong))
     with pytest.raises(InvalidData):
         rates.values("day")
+    for cursor in ("x", "bnVsbA==", "W10="):
+        with pytest.raises(InvalidData):
+            rates.transactions(RatesQuery(day(1, 1), day(1, 2)), cursor=cursor)
 
 
-def test_an_empty_lake_has_no_rows_and_an_injected_filter_value_finds_nothing() -> None:
-    query = RatesQuery(date(2026, 5, 1), date(2026, 6, 1), filters={"category": ("' OR 1=1 --",)})
+def test_an_empty_lake_has_no_rows_and_an_injected_filter_value_finds_nothing(size: str) -> None:
+    query = RatesQuery(day(5, 1), day(6, 2), filters={"category": ("' OR 1=1 --",)})
     assert rates_of([]).table(query).frame.empty
+    assert rates_of([]).transactions(query).frame.empty
     assert rates_of([transaction()]).table(query).frame.empty
+    assert rates_of([transaction()]).transactions(query).matching == 0
 
 
-def test_values_come_by_number_of_transactions() -> None:
-    rates = rates_of([transaction(category="fuel"), transaction(category="travel"), transaction(category="travel")])
+def test_values_come_by_number_of_transactions(size: str) -> None:
+    rates = rates_of([transaction(category="fuel")] * 2 + [transaction(category="travel")] * 3)
     assert rates.values("category") == ("travel", "fuel")
     assert rates.values("amount_band") == ("<10", "10-50", "50-200", "200-1000", ">=1000")
-    assert rates.dimensions() == DIMENSIONS
+    assert rates_of([]).values("category") == ()
+    assert tuple(dimension.key for dimension in rates.dimensions()) == DIMENSIONS
 
 
-def test_the_rollup_has_one_row_an_hour_and_combination() -> None:
-    rows = [transaction(), transaction(), transaction(event_time=NOW - timedelta(days=3, hours=1))]
-    table = pa.Table.from_pylist(rows, schema=pa.schema([TRANSACTIONS.field(name) for name in INPUT]))
-    hourly = hourly_rates(table, NOW)
+def test_days_are_read_once_and_again_only_when_their_files_changed(size: str) -> None:
+    lake = lake_of([transaction(event_time=NOW - timedelta(days=number)) for number in range(10)])
+    now = [0.0]
+    rates = Rates(Lake(lake), DuckDbEngine(lake.scan), clock=lambda: NOW, monotonic=lambda: now[0])
+    week = RatesQuery(NOW.replace(minute=0) - timedelta(days=6), NOW.replace(minute=0) + timedelta(hours=1))
+    for _ in range(3):
+        rates.table(week)
+    first = lake.reads
+    assert first <= 9  # seven days, the two at the ends perhaps twice: for whole days and for hours
+    lake.snapshot, now[0] = 78, 60.0
+    rates.table(week)
+    assert lake.reads == 2 * first
+
+
+def test_the_rollup_has_one_row_a_quarter_hour_and_combination() -> None:
+    at = NOW - timedelta(days=3)
+    rows = [transaction(event_time=at), transaction(event_time=at + timedelta(minutes=14))]
+    hourly = lake_of([*rows, transaction(event_time=at + timedelta(minutes=15))]).tables["rates_hourly"]
     assert hourly.schema == RATES_HOURLY
-    assert hourly["transactions"].to_pylist() == [1, 2]
+    assert hourly["transactions"].to_pylist() == [2, 1]
+    assert hourly["minute"].to_pylist() == [30, 45]
     assert hourly["segment"].unique().to_pylist() == ["unknown"]
