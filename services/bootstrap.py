@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services import bootstrap_loop
+from services.adapters.athena import AthenaEngine
 from services.adapters.iceberg import IcebergLake
 from services.adapters.lake_scan import LakeScan
 from services.adapters.lambda_functions import LambdaFunctions
@@ -29,7 +30,7 @@ from services.health import Health
 from services.intake import Intake
 from services.kpis import Kpis
 from services.lake import Lake
-from services.lake_engine import DuckDbEngine
+from services.lake_engine import DuckDbEngine, Engine
 from services.live_scoring import LiveScoring
 from services.models import Models
 from services.rates import Rates
@@ -64,6 +65,7 @@ class Services:
     health: Health
     connectors: Connectors
     reconciliation: Reconciliation
+    lake: Lake
     close: Callable[[], None]
 
 
@@ -104,12 +106,25 @@ def build(settings: Settings | None = None) -> Services:
         intake=Intake(MongoIntakeStore(db)),
         live_scoring=LiveScoring(api, MongoEntityStore(db), MongoThresholdStore(db)),
         kpis=Kpis(MongoKpiStore(db)),
-        rates=Rates(lake, DuckDbEngine(LakeScan(tables))),
+        rates=Rates(lake, _engine(settings, tables)),
         training=training,
         models=models,
         deployment=deployment,
         health=loop.health,
         connectors=loop.connectors,
         reconciliation=loop.reconciliation,
+        lake=lake,
         close=close,
+    )
+
+
+def _engine(settings: Settings, tables: IcebergLake) -> Engine:
+    """Athena where a workgroup is set, else DuckDB in this process; both run the same queries."""
+    if not settings.athena_workgroup:
+        return DuckDbEngine(LakeScan(tables))
+    return AthenaEngine(
+        region=settings.region,
+        workgroup=settings.athena_workgroup,
+        database=settings.athena_database,
+        output=settings.athena_output,
     )

@@ -7,58 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from services.connectors import Connector, Pause
 from services.deployment import EndpointState
-from services.errors import ServiceError, Unavailable
+from services.errors import Unavailable
+from services.health_flow import Flow, LakeFigures, Tally, per_second
+from services.health_model import (
+    MEANING,
+    Hop,
+    HopState,
+    StoreFigures,
+    Warning,
+    ago,
+    is_paused,
+    paused_by,
+    worker_warning,
+)
+from services.health_outside import UNUSABLE, connectors_problem, endpoint_problem, guarded, hop_of_connectors, in_raw
+from services.health_watch import Watch
+from services.reconciliation_run import StreamPlace
 from services.training import Experiment, ExperimentState
 from services.worker_status import StatusStore, WorkerState, WorkerStatus, utc_now
 
 SCORING_LAG_SECONDS = 15.0
 STREAM_LAG_SECONDS = 60.0
 LAKE_LAG_SECONDS = 90.0
-
-
-class HopState(StrEnum):
-    OK = "ok"
-    LAGGING = "lagging"
-    DOWN = "down"
-    IDLE = "idle"
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One hop of the loop. `counts` are totals by name; `lag_seconds` None where it is unknown or has no meaning."""
-
-    key: str
-    name: str
-    state: HopState
-    sentence: str
-    lag_seconds: float | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    last_error: str | None = None
-    last_error_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Warning:
-    """Something is down: `sentence` says all of it to people (what, since when, what still works)."""
-
-    key: str
-    sentence: str
-    since: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFigures:
-    """`newest_received_at` None when there are no transactions; `unscored` arrived over 10 s ago and have no score."""
-
-    transactions: int
-    newest_received_at: datetime | None
-    unscored: int
+_RATES = {"scorer": ("scored",), "stream": ("transactions", "labels"), "curator": ("folded", "quarantined")}
+Statuses = Mapping[str, WorkerStatus]
 
 
 class StoreProbe(Protocol):
@@ -66,9 +44,7 @@ class StoreProbe(Protocol):
 
 
 class LakeProbe(Protocol):
-    def current_to(self) -> datetime | None: ...
-
-    def rows(self) -> int: ...
+    def figures(self) -> LakeFigures: ...
 
 
 class TrainingProbe(Protocol):
@@ -79,13 +55,19 @@ class EndpointProbe(Protocol):
     def current(self) -> EndpointState: ...
 
 
-# Worker -> (what stopped, what that means for people).
-_MEANING = {
-    "scorer": ("Scoring", "new transactions arrive but wait unscored; open alerts can still be decided"),
-    "stream": ("The stream to S3", "fraud rates and training see nothing newer; nothing is lost"),
-    "curator": ("The lake's curator", "fraud rates and training see nothing newer; nothing is lost"),
-    "lifecycle": ("The training and deployment worker", "requests are kept and wait; scoring goes on"),
-}
+class ConnectorsProbe(Protocol):
+    @property
+    def configured(self) -> bool: ...
+
+    def list(self) -> tuple[Connector, ...]: ...
+
+
+class PauseProbe(Protocol):
+    def pauses(self) -> Mapping[str, Pause]: ...
+
+
+class PlaceProbe(Protocol):
+    def stream_place(self) -> StreamPlace | None: ...
 
 
 class Health:
@@ -97,17 +79,30 @@ class Health:
         lake: LakeProbe,
         training: TrainingProbe,
         endpoint: EndpointProbe,
+        connectors: ConnectorsProbe | None = None,
+        pauses: PauseProbe | None = None,
+        place: PlaceProbe | None = None,
         clock: Callable[[], datetime] = utc_now,
+        watch: Callable[[Callable[[], tuple[Warning, ...]]], Watch[tuple[Warning, ...]]] = Watch,
     ) -> None:
+        """`watch` is given what to look at in the background for `warnings`."""
         self._statuses, self._store, self._lake = statuses, store, lake
         self._training, self._endpoint, self._clock = training, endpoint, clock
+        self._connectors, self._pauses, self._place = connectors, pauses, place
+        self._outside = watch(self._look_outside)
         self._store_lost_at: datetime | None = None
+        self._since: dict[str, datetime] = {}
+        self._arrivals = Tally()
 
     def warnings(self) -> tuple[Warning, ...]:
-        """What is down now; empty when all is well. One cheap read; never raises Unavailable."""
+        """What is down now; empty when all is well. One cheap read; never raises Unavailable.
+
+        What stands outside (the endpoint, managed connectors) is as it was seen in the last seconds.
+        """
         now = self._clock()
         try:
             statuses = self._statuses.all()
+            pause = self._who_paused(statuses)
         except Unavailable:
             since = self._store_lost_at = self._store_lost_at or now
             text = (
@@ -116,7 +111,12 @@ class Health:
             )
             return (Warning("mongodb", text, since),)
         self._store_lost_at = None
-        return tuple(warning for status in statuses if (warning := _warning(status, now)) and status.name in _MEANING)
+        known = [status for status in statuses if status.name in MEANING]
+        found = [w for s in known if (w := worker_warning(s, now, pause)) is not None]
+        told = {warning.key for warning in found} | {"connectors" for status in known if status.name == "stream"}
+        # A scorer that cannot score has said so, and why.
+        skipped = told | ({"endpoint"} if "scorer" in told else set())
+        return (*found, *(warning for warning in self._outside.seen() or () if warning.key not in skipped))
 
     def hops(self) -> tuple[Hop, ...]:
         """Intake, scoring, stream, lake, training, endpoint, in the order of the loop.
@@ -125,92 +125,125 @@ class Health:
         is down this takes as long as one timeout.
         """
         with ThreadPoolExecutor(2, thread_name_prefix="health") as pool:
-            endpoint = pool.submit(_guarded, "endpoint", "Endpoint", self._endpoint_hop)
-            lake = pool.submit(lambda: (self._lake.current_to(), self._lake.rows()))
+            endpoint = pool.submit(guarded, "endpoint", "Endpoint", self._endpoint_hop)
+            lake = pool.submit(self._lake.figures)
             try:
-                statuses = {status.name: status for status in self._statuses.all()}
+                every = self._statuses.all()
+                statuses: Statuses | None = {status.name: status for status in every}
+                pause = self._who_paused(every)
+                place = self._place.stream_place() if self._place else None
             except Unavailable:
-                statuses = None
+                statuses, pause, place = None, None, None
             return (
-                _guarded("intake", "Intake", lambda: self._intake(statuses)),
-                _guarded("scoring", "Scoring", lambda: self._scoring(statuses)),
-                self._worker("stream", "Stream to S3", statuses, STREAM_LAG_SECONDS),
-                _guarded("lake", "Lake", lambda: self._lake_hop(statuses, *lake.result())),
-                _guarded("training", "Training", lambda: self._training_hop(statuses)),
+                guarded("intake", "Intake", lambda: self._intake(statuses)),
+                guarded("scoring", "Scoring", lambda: self._scoring(statuses)),
+                guarded("stream", "Stream to S3", lambda: self._stream(statuses, pause, place)),
+                guarded("lake", "Lake", lambda: self._lake_hop(statuses, place, lake.result())),
+                guarded("training", "Training", lambda: self._training_hop(statuses)),
                 endpoint.result(),
             )
 
-    def _intake(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
+    def _who_paused(self, statuses: tuple[WorkerStatus, ...]) -> Pause | None:
+        """Who paused the stream, from this desk if the newest word is ours. Asked only while it is paused."""
+        if self._pauses is None or not any(is_paused(status) for status in statuses):
+            return None
+        pauses = dict(self._pauses.pauses())
+        told = pauses.pop("stream", None)
+        ours = max(pauses.values(), key=lambda pause: pause.at, default=None)
+        if ours is not None and (told is None or ours.at > told.at - timedelta(minutes=1)):
+            return ours
+        return told
+
+    def _intake(self, statuses: Statuses | None) -> Hop:
         if statuses is None:
             return Hop("intake", "Intake", HopState.DOWN, "MongoDB is not reachable: nothing can come in.")
-        figures = self._store.figures()
-        newest = figures.newest_received_at
-        counts = {"transactions": figures.transactions}
+        figures, now = self._store.figures(), self._clock()
+        newest, total = figures.newest_received_at, figures.transactions
+        hop = Hop("intake", "Intake", HopState.IDLE, "No transaction has arrived yet.", counts={"transactions": total})
+        hop = replace(hop, flow=Flow(handed=total), per_second=self._arrivals.per_second(total, now))
         if newest is None:
-            return Hop("intake", "Intake", HopState.IDLE, "No transaction has arrived yet.", counts=counts)
-        age = max((self._clock() - newest).total_seconds(), 0.0)
-        return Hop("intake", "Intake", HopState.OK, f"Last transaction {_ago(age)}.", None, counts)
+            return hop
+        age = max((now - newest).total_seconds(), 0.0)
+        return replace(hop, state=HopState.OK, sentence=f"Last transaction {ago(age)}.")
 
-    def _scoring(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
+    def _scoring(self, statuses: Statuses | None) -> Hop:
         hop = self._worker("scorer", "Scoring", statuses, SCORING_LAG_SECONDS, key="scoring")
         if statuses is None:
             return hop
         unscored = self._store.figures().unscored
-        counts = dict(hop.counts) | {"unscored": unscored}
+        scored, failed = hop.counts.get("scored"), hop.counts.get("failed", 0)
+        flow = Flow(None if scored is None else scored + failed, scored, waiting=unscored)
+        hop = replace(hop, counts=dict(hop.counts) | {"unscored": unscored}, flow=flow, lag_events=unscored)
         if hop.state is HopState.OK and unscored:
-            text = f"{unscored:,} transactions wait to be scored."
-            return replace(hop, state=HopState.LAGGING, sentence=text, counts=counts)
-        return replace(hop, counts=counts)
+            return replace(hop, state=HopState.LAGGING, sentence=f"{unscored:,} transactions wait to be scored.")
+        return hop
 
-    def _lake_hop(self, statuses: Mapping[str, WorkerStatus] | None, current_to: datetime | None, rows: int) -> Hop:
+    def _stream(self, statuses: Statuses | None, pause: Pause | None, place: StreamPlace | None) -> Hop:
+        if statuses is not None and "stream" not in statuses and self._connectors and self._connectors.configured:
+            return hop_of_connectors(self._connectors.list())
+        hop = self._worker("stream", "Stream to S3", statuses, STREAM_LAG_SECONDS, pause=pause)
+        if place is None:
+            return hop
+        if place.copying and hop.state in (HopState.OK, HopState.LAGGING):
+            hop = replace(hop, state=HopState.LAGGING, sentence="Copying every document; changes follow.")
+        return replace(hop, flow=Flow(handed=in_raw(place)))
+
+    def _lake_hop(self, statuses: Statuses | None, place: StreamPlace | None, lake: LakeFigures) -> Hop:
+        """How far behind the raw zone the tables are is counted here, not taken from the curator's word."""
         hop = self._worker("curator", "Lake", statuses, LAKE_LAG_SECONDS, key="lake")
-        counts = dict(hop.counts) | {"rows": rows}
-        sentence = hop.sentence
-        if hop.state is HopState.OK and current_to:
-            sentence = f"Current to {current_to:%H:%M:%S} UTC."
-        return replace(hop, sentence=sentence, counts=counts)
+        stored, done = in_raw(place), lake.folded + lake.quarantined
+        waiting = None if stored is None else max(stored - sum(lake.offsets.values()), 0)
+        flow = Flow(None if waiting is None else done + waiting, lake.folded, lake.quarantined, waiting)
+        hop = replace(hop, counts=dict(hop.counts) | {"rows": lake.rows}, flow=flow, lag_events=waiting)
+        if hop.state not in (HopState.OK, HopState.LAGGING) or lake.current_to is None:
+            return hop
+        behind = (self._clock() - lake.current_to).total_seconds() if waiting else 0.0
+        hop = replace(hop, lag_seconds=behind if waiting is not None else hop.lag_seconds)
+        sentence = f"Current to {lake.current_to:%H:%M:%S} UTC."
+        if waiting and behind > LAKE_LAG_SECONDS:
+            return replace(hop, state=HopState.LAGGING, sentence=f"{sentence} {waiting:,} events wait.")
+        return replace(hop, sentence=sentence, state=HopState.OK)
 
-    def _training_hop(self, statuses: Mapping[str, WorkerStatus] | None) -> Hop:
+    def _training_hop(self, statuses: Statuses | None) -> Hop:
         hop = self._worker("lifecycle", "Training", statuses, float("inf"), key="training")
         if statuses is None:
             return hop
         experiments = self._training.experiments(limit=20)
         counts = {"experiments": len(experiments)}
         failed = next((e for e in experiments if e.state is ExperimentState.FAILED), None)
-        error, at = hop.last_error, hop.last_error_at
         if failed is not None and failed.failure:
-            error, at = failed.failure, failed.finished_at
+            hop = replace(hop, last_error=failed.failure, last_error_at=failed.finished_at)
+        hop = replace(hop, counts=counts, lag_seconds=None)
         if hop.state is HopState.DOWN:
-            return Hop(hop.key, hop.name, hop.state, hop.sentence, None, counts, error, at)
+            return hop
         if not experiments:
-            return Hop(hop.key, hop.name, HopState.IDLE, "Nothing has been trained yet.", None, counts, error, at)
+            return replace(hop, state=HopState.IDLE, sentence="Nothing has been trained yet.")
         latest = experiments[0]
         if latest.finished:
-            text = f"Last experiment: {latest.name}, {latest.state}."
-            return Hop(hop.key, hop.name, HopState.IDLE, text, None, counts, error, at)
-        return Hop(hop.key, hop.name, HopState.OK, f"{latest.name} is {latest.state}.", None, counts, error, at)
+            return replace(hop, state=HopState.IDLE, sentence=f"Last experiment: {latest.name}, {latest.state}.")
+        return replace(hop, state=HopState.OK, sentence=f"{latest.name} is {latest.state}.")
 
     def _endpoint_hop(self) -> Hop:
         endpoint = self._endpoint.current()
+        hop = Hop("endpoint", "Endpoint", HopState.OK, "", last_error=endpoint.failure)
         if not endpoint.reachable:
-            text = "SageMaker does not answer; scoring may still work."
-            return Hop("endpoint", "Endpoint", HopState.DOWN, text, last_error=endpoint.failure)
+            return replace(hop, state=HopState.DOWN, sentence="SageMaker does not answer; scoring may still work.")
         serving = f"{endpoint.model_version} is serving" if endpoint.model_version else "No model is deployed"
         if endpoint.status == "InService":
-            return Hop("endpoint", "Endpoint", HopState.OK, f"{serving}.", last_error=endpoint.failure)
-        state = HopState.DOWN if endpoint.status in ("Failed", "OutOfService") else HopState.IDLE
+            return replace(hop, sentence=f"{serving}.")
+        state = HopState.DOWN if endpoint.status in UNUSABLE else HopState.IDLE
         pending = f"; {endpoint.pending_version} is being deployed" if endpoint.pending_version else ""
-        text = f"{serving} ({endpoint.status}){pending}."
-        return Hop("endpoint", "Endpoint", state, text, last_error=endpoint.failure)
+        return replace(hop, state=state, sentence=f"{serving} ({endpoint.status}){pending}.")
 
     def _worker(
         self,
         name: str,
         title: str,
-        statuses: Mapping[str, WorkerStatus] | None,
+        statuses: Statuses | None,
         lag_limit_seconds: float,
         *,
         key: str | None = None,
+        pause: Pause | None = None,
     ) -> Hop:
         key = key or name
         if statuses is None:
@@ -218,40 +251,32 @@ class Health:
         status = statuses.get(name)
         if status is None:
             return Hop(key, title, HopState.DOWN, "Has never run here.")
-        now = self._clock()
-        counts, error, at = status.counts, status.last_error, status.last_error_at
-        if (warning := _warning(status, now)) is not None:
-            return Hop(key, title, HopState.DOWN, warning.sentence, status.lag_seconds, counts, error, at)
-        lag = status.lag_seconds
+        now, lag = self._clock(), status.lag_seconds
+        hop = Hop(key, title, HopState.OK, "Running.", lag, status.counts, status.last_error, status.last_error_at)
+        if not status.is_down(now):
+            hop = replace(hop, per_second=per_second(status, _RATES.get(name, ())) if name in _RATES else None)
+            if is_paused(status):
+                sentence = paused_by(status, pause)
+                paused = f"{sentence[:1].upper()}{sentence[1:]}.".replace("Is paused", "Paused", 1)
+                return replace(hop, state=HopState.PAUSED, sentence=paused, last_error=None, last_error_at=None)
+        if (warning := worker_warning(status, now)) is not None:
+            return replace(hop, state=HopState.DOWN, sentence=warning.sentence)
         if lag is not None and lag > lag_limit_seconds:
-            return Hop(key, title, HopState.LAGGING, f"Running, {lag:,.0f} s behind.", lag, counts, error, at)
-        text = "Starting." if status.state is WorkerState.STARTING else "Running."
-        return Hop(key, title, HopState.OK, text, lag, counts, error, at)
+            return replace(hop, state=HopState.LAGGING, sentence=f"Running, {lag:,.0f} s behind.")
+        return replace(hop, sentence="Starting.") if status.state is WorkerState.STARTING else hop
+
+    def _look_outside(self) -> tuple[Warning, ...]:
+        """What no worker reports: the endpoint that waits for work, and connectors that AWS runs."""
+        found = [endpoint_problem(self._endpoint.current())]
+        if self._connectors is not None and self._connectors.configured:
+            found.append(connectors_problem(self._connectors.list()))
+        now = self._clock()
+        problems = [problem for problem in found if problem is not None]
+        self._since = {problem.key: self._since.get(problem.key, now) for problem in problems}
+        return tuple(
+            Warning(key, f"{what} since {self._since[key]:%H:%M:%S} UTC: {meaning}.", self._since[key])
+            for key, what, meaning in problems
+        )
 
 
-def _warning(status: WorkerStatus, now: datetime) -> Warning | None:
-    subject, meaning = _MEANING.get(status.name, (status.name, "the rest of the desk works"))
-    if status.is_down(now):
-        since = status.heartbeat_at
-        text = f"{subject} stopped at {since:%H:%M:%S} UTC: {meaning}."
-        if status.state is WorkerState.FAILED and status.last_error:
-            text = f"{text} {status.last_error}"
-        return Warning(status.name, text, since)
-    if status.state is WorkerState.WAITING:
-        why = (status.last_error or "something it needs does not answer").rstrip(".")
-        text = f"{subject} waits since {status.state_since:%H:%M:%S} UTC ({why}): {meaning}."
-        return Warning(status.name, text, status.state_since)
-    return None
-
-
-def _guarded(key: str, name: str, look: Callable[[], Hop]) -> Hop:
-    try:
-        return look()
-    except ServiceError as error:
-        return Hop(key, name, HopState.DOWN, error.message, last_error=error.message, last_error_at=utc_now())
-
-
-def _ago(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s ago"
-    return f"{seconds / 60:.0f} min ago" if seconds < 3600 else f"{seconds / 3600:.1f} h ago"
+__all__ = ["Health", "Hop", "HopState", "StoreFigures", "Warning"]

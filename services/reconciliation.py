@@ -34,6 +34,8 @@ _MOMENT_SECONDS = 60.0
 # An idle stream on a sharded cluster can trail by the cluster's own heartbeat of 10 s.
 _IDLE_MARGIN = timedelta(seconds=15)
 _IDLE_WAIT_SECONDS = 3.0
+# Partitions of a topic advance each on its own: the newest change of one says little of the others.
+_PARTITIONS_APART = timedelta(minutes=10)
 
 
 class Cancelled(Exception):
@@ -166,7 +168,7 @@ class Reconciliation:
             self._moment = (moment, time.monotonic())
             self._note(exact=False)
             rows = self._source.read(start, end, None, tick=self._tick)
-        lake = self._lake.reader.read(
+        lake = self._lake.read(
             TRANSACTIONS_TABLE.name,
             snapshot_id=moment.snapshot_id,
             start=start,
@@ -195,15 +197,17 @@ class Reconciliation:
         place = self._source.stream_place()
         if place is not None and place.copying:
             raise Conflict("The stream is copying everything: the lake can be compared when that is over.")
-        state = self._lake.reader.state(TRANSACTIONS_TABLE.name)
-        folded = state.position.get(TRANSACTIONS_TOPIC, {}).get("cluster_time") if state else None
-        if state is None or folded is None:
+        state = self._lake.state(TRANSACTIONS_TABLE.name)
+        folded = state.position.get(TRANSACTIONS_TOPIC, {}) if state else {}
+        if state is None or "cluster_time" not in folded:
             raise NotFound("The lake is empty: there is nothing to compare yet.")
-        lake_to = datetime.fromisoformat(folded)
+        lake_to = datetime.fromisoformat(folded["cluster_time"])
         # Cluster times are whole seconds: of the newest one the lake may have a part only.
         at: datetime | None = lake_to - timedelta(seconds=1)
-        if self._clock() - lake_to > _REMEMBERED:
-            at = self._quiet_since(place, state.position)
+        if len(folded.get("partitions", ())) > 1:
+            lake_to, at = lake_to - _PARTITIONS_APART, None
+        elif self._clock() - lake_to > _REMEMBERED:
+            at = self._quiet_since(place, folded)
         moment = Moment(state.snapshot_id, lake_to, at)
         if at is None:
             self._note(exact=False)
@@ -223,7 +227,7 @@ class Reconciliation:
         again = self._source.stream_place()
         if again is None or again.at <= place.at or dict(again.offsets) != dict(place.offsets):
             return None
-        done = int(folded.get(TRANSACTIONS_TOPIC, {}).get("next_offset", 0))
+        done = int(folded.get("next_offset", 0))
         return place.at - _IDLE_MARGIN if done >= place.offsets.get(TRANSACTIONS_TOPIC, 0) else None
 
 

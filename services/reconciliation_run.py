@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
 from services.errors import ServiceError
+from services.lake import TableState
 from services.reconciliation_compare import Difference, Side
 
 
@@ -55,12 +56,19 @@ class Source(Protocol):
 
 
 class LakeSource(Protocol):
-    """What is needed of `services.lake.Lake`."""
+    """The lake's tables. Every call raises Unavailable when S3 does not answer."""
 
-    @property
-    def reader(self) -> Any: ...
+    def state(self, name: str) -> TableState | None: ...
 
-    def newest_offsets(self) -> Mapping[str, int]: ...
+    def read(
+        self,
+        name: str,
+        *,
+        snapshot_id: int | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table: ...
 
 
 class RunState(StrEnum):
@@ -89,8 +97,8 @@ class Day:
 class Run:
     """One reconciliation, as far as it has come. `differences` holds at most MOST_DIFFERENCES.
 
-    `lake_to` is the commit time of the newest change compared; `exact` is False when MongoDB could not be read at that
-    moment, and whatever is newer there counted as under way.
+    `lake_to` is the commit time of the newest change compared. `exact` is False when MongoDB could not be read as it
+    was at that moment (too long ago, or the topic has several partitions): whatever is newer there is under way then.
     """
 
     run_id: str

@@ -17,6 +17,9 @@ from services.errors import Unavailable
 
 BEAT_SECONDS = 2.0
 DOWN_AFTER_SECONDS = 10.0
+# Rates are told over this long; a count is kept for it this often.
+RATE_WINDOW_SECONDS = 300.0
+_SAMPLE_SECONDS = 15.0
 
 
 class WorkerState(StrEnum):
@@ -28,8 +31,19 @@ class WorkerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A worker's counts at one moment."""
+
+    at: datetime
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One row of `workers`. Lag is in seconds (None: not known); counts are totals since the worker's first start."""
+    """One row of `workers`. Lag is in seconds (None: not known); counts are totals since the worker's first start.
+
+    `recent`: the counts of the last minutes, oldest first, for rates.
+    """
 
     name: str
     state: WorkerState
@@ -42,6 +56,7 @@ class WorkerStatus:
     position: Mapping[str, Any] = field(default_factory=dict)
     last_error: str | None = None
     last_error_at: datetime | None = None
+    recent: tuple[Sample, ...] = ()
 
     def is_down(self, now: datetime) -> bool:
         """No heartbeat for DOWN_AFTER_SECONDS, or it said itself that it stopped or failed."""
@@ -74,6 +89,7 @@ class Reporter:
         self._name, self._store, self._clock = name, store, clock
         self._started_at = clock()
         self._counts: dict[str, int] | None = None
+        self._recent: tuple[Sample, ...] = ()
         self._pending: dict[str, int] = {}
         self._written: WorkerStatus | None = None
         self._error: tuple[str, datetime] | None = None
@@ -117,7 +133,9 @@ class Reporter:
         if self._counts is None:
             former = self._store.get(self._name)
             self._counts = dict(former.counts) if former else {}
+            self._recent = former.recent if former else ()
         totals = {key: self._counts.get(key, 0) + self._pending.get(key, 0) for key in {*self._counts, *self._pending}}
+        recent = _kept(self._recent, Sample(now, totals))
         status = WorkerStatus(
             name=self._name,
             state=state,
@@ -130,6 +148,15 @@ class Reporter:
             position=self._position,
             last_error=self._error[0] if self._error else None,
             last_error_at=self._error[1] if self._error else None,
+            recent=recent,
         )
         self._store.put(status)
-        self._counts, self._pending, self._written = totals, {}, status
+        self._counts, self._pending, self._written, self._recent = totals, {}, status, recent
+
+
+def _kept(recent: tuple[Sample, ...], newest: Sample) -> tuple[Sample, ...]:
+    """The samples of the rate's window and the one before it, with the newest when it is time for one."""
+    since = newest.at - timedelta(seconds=RATE_WINDOW_SECONDS + _SAMPLE_SECONDS)
+    kept = tuple(sample for sample in recent if sample.at >= since)
+    due = not kept or (newest.at - kept[-1].at).total_seconds() >= _SAMPLE_SECONDS
+    return (*kept, newest) if due else kept

@@ -15,6 +15,7 @@ from embedded.aws.config import Config
 from embedded.aws.functions import functions as _functions
 from embedded.aws.gateway import Gateway
 from embedded.aws.kafkaconnect import connectors as _connectors
+from embedded.aws.kafkaconnect.rest import Connect
 from embedded.aws.protocol.signature import SignatureCheck
 from embedded.aws.sagemaker import (
     endpoint_configs,
@@ -58,4 +59,6 @@ def build_app(config: Config) -> Starlette:
             gateway.cloud = None
             await cloud.close()
 
-    return Starlette(routes=[Mount("/", app=gateway)], lifespan=lifespan)
+    connect = Connect(lambda: gateway.cloud, config.access_key, config.secret_key)
+    routes = [Mount("/kafka-connect", app=connect.router()), Mount("/", app=gateway)]
+    return Starlette(routes=routes, lifespan=lifespan)

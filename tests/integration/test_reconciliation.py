@@ -124,7 +124,7 @@ def filled(db: Db, desk: Desk, settings: Settings) -> Iterator[list[dict[str, An
 
 
 def reconcile(db: Db, desk: Desk, *, days: int = DAYS, **options: Any) -> Run:
-    service = Reconciliation(MongoSource(db), desk.lake, **options)
+    service = Reconciliation(MongoSource(db), desk.reader, **options)
     service.start(FIRST.date(), FIRST.date() + timedelta(days=days - 1), actor=ADMIN)
     run = service.wait(60)
     assert run is not None

@@ -34,7 +34,6 @@ class Desk:
     def __init__(self, mongo, lake, *, copying=False, empty=False):
         self.mongo, self.lake_rows, self.copying, self.empty = mongo, lake, copying, empty
         self.asked = []
-        self.reader = self
 
     def count(self, start, end):
         return 1

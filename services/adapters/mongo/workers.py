@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.adapters.mongo.client import Db, translated
-from services.worker_status import WorkerState, WorkerStatus
+from services.worker_status import Sample, WorkerState, WorkerStatus
 
 
 class MongoStatusStore:
@@ -26,6 +26,7 @@ class MongoStatusStore:
             "lag_seconds": status.lag_seconds,
             "position": dict(status.position),
             "last_error": error,
+            "recent": [{"at": sample.at, "counts": dict(sample.counts)} for sample in status.recent],
         }
         with translated():
             self._workers.replace_one({"_id": status.name}, document, upsert=True)
@@ -54,4 +55,5 @@ def _status(document: dict[str, Any]) -> WorkerStatus:
         position=document.get("position", {}),
         last_error=error.get("message"),
         last_error_at=error.get("at"),
+        recent=tuple(Sample(sample["at"], sample["counts"]) for sample in document.get("recent", ())),
     )
