@@ -145,7 +145,7 @@ def drill_down(
     `after` is the (event time, id) of the last row of the page before.
     """
     parameters: dict[str, str | int] = {"start": _text(start), "end": _text(end)}
-    where = ["event_time >= CAST($start AS TIMESTAMP)", "event_time < CAST($end AS TIMESTAMP)"]
+    where = ["event_time >= CAST($start AS TIMESTAMP(6))", "event_time < CAST($end AS TIMESTAMP(6))"]
     for number, dimension in enumerate(d for d in dimensions if filters.get(d.key)):
         names = [f"f{number}_{at}" for at in range(len(filters[dimension.key]))]
         where.append(f"{value_sql(dimension)} IN ({', '.join(f'${name}' for name in names)})")
@@ -154,8 +154,8 @@ def drill_down(
         where.append("label = 'fraud'")
     page = ""
     if after is not None:
-        page = """WHERE event_time < CAST($after AS TIMESTAMP)
-                  OR (event_time = CAST($after AS TIMESTAMP) AND transaction_id > $after_id)"""
+        page = """WHERE event_time < CAST($after AS TIMESTAMP(6))
+                  OR (event_time = CAST($after AS TIMESTAMP(6)) AND transaction_id > $after_id)"""
         parameters |= {"after": after[0], "after_id": after[1]}
     values = "".join(f', {value_sql(d)} AS "{d.key}"' for d in dimensions)
     names_ = (*SHOWN, *JUDGED)
@@ -204,7 +204,7 @@ def _elsewhere(day: date, offsets: Offsets) -> list[datetime]:
 
 
 def _days() -> str:
-    return "hour >= CAST($first AS TIMESTAMP) AND hour < CAST($end AS TIMESTAMP)"
+    return "hour >= CAST($first AS TIMESTAMP(6)) AND hour < CAST($end AS TIMESTAMP(6))"
 
 
 def _range(first: date, last: date) -> dict[str, str | int]:
