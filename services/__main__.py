@@ -14,28 +14,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 done, 1 nothing was changed, 2 variables missing or a command nobody knows; one sentence each."""
     parser = argparse.ArgumentParser(prog="python -m services", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
+    backfill = commands.add_parser(
         "backfill",
         help="copy every document to the raw zone again, in a new epoch (after lost history or a restored database)",
     )
-    parser.parse_args(arguments)
+    backfill.add_argument("--to", choices=["kafka"], help="the stream that fills Kafka's topics")
+    chosen = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except ServiceError as error:
         return _say(error.message, 2)
     try:
-        return _backfill(settings)
+        return _backfill(settings, chosen.to)
     except ServiceError as error:
         return _say(error.message, 1)
 
 
-def _backfill(settings: Settings) -> int:
+def _backfill(settings: Settings, to: str | None) -> int:
     from services.adapters.mongo.client import connect
     from services.adapters.stream_place import PlaceStore
 
     db = connect(settings, app="fraud-desk-backfill")
     try:
-        epoch = PlaceStore(db, "stream").begin_epoch()
+        epoch = PlaceStore(db, "stream-kafka" if to else "stream").begin_epoch()
     finally:
         db.client.close()
     sys.stdout.write(

@@ -1,6 +1,6 @@
-"""MongoDB -> raw zone: `python -m workers.stream`.
+"""MongoDB -> raw zone: `python -m workers.stream`; by way of Kafka: `--to kafka` and `--from kafka`, a process each.
 
-Where Kafka and its managed S3 sink are deployed they do this; this process writes the same objects, so nobody
+Where Kafka and its managed connectors are deployed they do this; these processes write the same objects, so nobody
 downstream can tell. Invariants:
 
 - An object is stored before its place is committed, and is named after its first offset. A crash in between leaves an
@@ -18,39 +18,55 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from types import FrameType
 from typing import NoReturn
 
 from services.adapters.change_stream import ChangeSource
+from services.adapters.kafka import Cluster, Sender
 from services.adapters.mongo import client, schema
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
 from services.adapters.stream_place import Controls, PlaceStore
-from services.errors import Conflict, HistoryLost, Unavailable
-from services.settings import Settings
+from services.errors import HistoryLost, ServiceError, Unavailable
+from services.settings import MissingSettings, Settings
 from services.worker_status import Reporter, WorkerState
-from workers import entry
+from workers import entry, kafka_sink
 from workers.stream_loop import TOPICS, Limits, Stream
+from workers.stream_patience import keep_trying
+from workers.stream_targets import KafkaTopics, RawZone, Target
 
 log = logging.getLogger(__name__)
 
 NAME = "stream"
-_MAX_BACKOFF_SECONDS = 15.0
+# Its place when it fills Kafka's topics: another one, because the raw zone is then somebody else's.
+TO_KAFKA = "stream-kafka"
 
 
-def run(settings: Settings, stop: threading.Event, *, after_put: Callable[[str], None] = lambda _key: None) -> None:
+def run(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    to_kafka: bool = False,
+    after_put: Callable[[str], None] = lambda _key: None,
+) -> None:
     """Stream until `stop` is set. Raises HistoryLost when only a person can decide how to go on."""
     db = client.connect(settings, timeout_seconds=10.0, app="fraud-desk-stream")
     reporter = Reporter(NAME, MongoStatusStore(db))
-    places = PlaceStore(db, NAME)
+    places = PlaceStore(db, TO_KAFKA if to_kafka else NAME)
+    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=5.0)
+
+    def target() -> Target:
+        if to_kafka:
+            return KafkaTopics(Sender(cluster(settings)), places, TOPICS.values())
+        return RawZone(objects, places, after_put)
+
     try:
         reporter.beat(WorkerState.STARTING)
-        _keep_streaming(settings, db, places, reporter, stop, after_put)
+        _keep_streaming(settings, db, places, target, reporter, stop)
         reporter.beat(WorkerState.STOPPED, force=True)
-    except HistoryLost as error:
+    except ServiceError as error:
         reporter.beat(WorkerState.FAILED, error=error.message, force=True)
         raise
     except Exception as error:
@@ -66,35 +82,27 @@ def _keep_streaming(
     settings: Settings,
     db: client.Db,
     places: PlaceStore,
+    target: Callable[[], Target],
     reporter: Reporter,
     stop: threading.Event,
-    after_put: Callable[[str], None],
 ) -> None:
     """Begin again at the committed place, ever more patiently, as long as only a dependency is at fault."""
-    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=5.0)
     limits = Limits(settings.stream_flush_events, settings.stream_flush_bytes, settings.stream_flush_seconds)
     controls = Controls(db, NAME)
-    failures = 0
-    while not stop.is_set():
-        began = time.monotonic()
-        try:
-            schema.ensure(db)
-            source = ChangeSource(db, tuple(TOPICS))
-            stream = Stream(source, places, controls, objects, reporter, limits, stop=stop, after_put=after_put)
-            stream.run()
-        except (Unavailable, Conflict) as error:
-            failures = 1 if time.monotonic() - began > 60 else failures + 1
-            pause = min(_MAX_BACKOFF_SECONDS, 0.5 * 2 ** min(failures, 6))
-            log.warning("stream.waiting %.1f s: %s", pause, error.message)
-            _wait(stop, reporter, pause, f"{error.message} Nothing is lost: changes are kept and read again.")
+
+    def attempt() -> None:
+        schema.ensure(db)
+        with closing(target()) as opened:
+            Stream(ChangeSource(db, tuple(TOPICS)), places, controls, opened, reporter, limits, stop=stop).run()
+
+    keep_trying(attempt, reporter, stop, "Nothing is lost: changes are kept and read again.")
 
 
-def _wait(stop: threading.Event, reporter: Reporter, seconds: float, reason: str) -> None:
-    until = time.monotonic() + seconds
-    reporter.beat(WorkerState.WAITING, error=reason)
-    while not stop.is_set() and (left := until - time.monotonic()) > 0:
-        stop.wait(min(left, 1.0))
-        reporter.beat(WorkerState.WAITING)
+def cluster(settings: Settings) -> Cluster:
+    """Raises MissingSettings where no brokers are named."""
+    if not settings.kafka_bootstrap:
+        raise MissingSettings("Nothing was started: set FRAUD_DESK_KAFKA_BOOTSTRAP to host:port of the Kafka brokers.")
+    return Cluster(settings.kafka_bootstrap, settings.region, settings.kafka_iam)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,7 +115,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] = ()) -> int:
     """0 asked to end, 2 unknown arguments or variables missing, 3 history lost."""
     parser = _Parser(prog="python -m workers.stream", description="MongoDB -> raw zone", allow_abbrev=False)
-    parser.parse_args(arguments)
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--to", choices=["kafka"], help="MongoDB -> the topics of Kafka, instead of the raw zone")
+    ways.add_argument("--from", choices=["kafka"], dest="source", help="the topics of Kafka -> raw zone")
+    parser.add_argument("--after-gap", action="store_true", help="with --from kafka: begin at the oldest record left")
+    chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
     settings = Settings.from_environment()
@@ -121,7 +133,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     try:
-        run(settings, stop)
+        if chosen.source:
+            kafka_sink.run(settings, cluster(settings), stop, after_gap=chosen.after_gap)
+        else:
+            if chosen.to:
+                cluster(settings)
+            run(settings, stop, to_kafka=bool(chosen.to))
     except HistoryLost as error:
         log.error("stream.history_lost: %s", error.message)
         return 3

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,17 +12,15 @@ from typing import Any
 
 from services.adapters.change_reader import Change
 from services.adapters.change_stream import ChangeSource
-from services.adapters.s3 import ObjectStore
 from services.adapters.stream_place import Controls, Place, PlaceStore
-from services.errors import Conflict
 from services.lake_schema import LABELS_TOPIC, TRANSACTIONS_TOPIC
 from services.worker_status import Reporter, WorkerState
 from workers.stream_objects import Batch, encode, iso
+from workers.stream_targets import Target
 
 TOPICS = {"transactions": TRANSACTIONS_TOPIC, "labels": LABELS_TOPIC}
 # An idle stream saves its mark this often, so that history is never lost for want of traffic, and keeps its lease.
 IDLE_SAVE_SECONDS = 2.0
-_GZIP_LEVEL = 1
 _CONTROL_SECONDS = 1.0
 
 
@@ -37,27 +34,22 @@ class Limits:
 
 
 class Stream:
-    """One run from the committed place until `stop` is set or something fails.
-
-    `after_put` is called with the key between storing an object and committing its place: the point where a crash
-    leaves an object nobody knows of.
-    """
+    """One run from the committed place until `stop` is set or something fails."""
 
     def __init__(
         self,
         source: ChangeSource,
         places: PlaceStore,
         controls: Controls,
-        objects: ObjectStore,
+        target: Target,
         reporter: Reporter,
         limits: Limits,
         *,
         stop: threading.Event,
-        after_put: Callable[[str], None] = lambda _key: None,
     ) -> None:
         self._source, self._places, self._controls = source, places, controls
-        self._objects, self._reporter = objects, reporter
-        self._limits, self._stop, self._after_put = limits, stop, after_put
+        self._target, self._reporter = target, reporter
+        self._limits, self._stop = limits, stop
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._pending: Future[None] | None = None
         self._place = Place()
@@ -126,8 +118,12 @@ class Stream:
         assert self._place.started_at is not None
         at, epoch = self._place.started_at.as_datetime(), self._place.epoch
         for collection in TOPICS:
-            told = {"epoch": epoch, "partition": 0, "partitions": 1}
-            self._add(Change(collection, "epoch", at, f"epoch:{epoch}", told))
+            partitions = self._target.partitions(TOPICS[collection])
+            for partition in range(partitions):
+                batch = self._batches[TOPICS[collection]]
+                batch.pinned[len(batch.lines)] = partition
+                told = {"epoch": epoch, "partition": partition, "partitions": partitions}
+                self._add(Change(collection, "epoch", at, f"epoch:{epoch}", told))
 
     def _follow(self) -> None:
         with self._source.changes(self._place) as reader:
@@ -177,8 +173,10 @@ class Stream:
         batch = self._batches[TOPICS[change.collection]]
         if batch.first_time is None:
             batch.first_time = change.cluster_time
-        line = encode(change.operation, at[1], change.document_id, change.document, batch.next_offset)
+        offset = batch.next_offset if self._target.numbered else None
+        line = encode(change.operation, at[1], change.document_id, change.document, offset)
         batch.lines.append(line)
+        batch.keys.append(change.document_id)
         self._bytes += len(line)
 
     def _close_if_due(self) -> None:
@@ -217,17 +215,7 @@ class Stream:
             pending.result()
 
     def _store(self, batches: Sequence[Batch], place: Place) -> None:
-        for batch in batches:
-            body = _gzip(batch.body())
-            self._places.require_held()
-            try:
-                self._objects.put_if(batch.key, body, former_etag=None)
-            except Conflict:
-                # Ours from before a crash, or of somebody who took over: the fence in MongoDB tells.
-                former = self._objects.etag(batch.key)
-                self._places.commit(self._committed)
-                self._objects.put_if(batch.key, body, former_etag=former)
-            self._after_put(batch.key)
+        self._target.store(batches, self._committed)
         self._commit_place(place)
 
     def _commit_place(self, place: Place) -> None:
@@ -247,9 +235,3 @@ class Stream:
         if self._open_hour is None or seen is None:
             return 0.0
         return max(0.0, (datetime.now(UTC) - seen.replace(tzinfo=UTC)).total_seconds())
-
-
-def _gzip(body: bytes) -> bytes:
-    """gzip without a timestamp: the same lines are the same bytes."""
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
-    return packer.compress(body) + packer.flush()

@@ -49,15 +49,21 @@ def _mark_non_finite(value: Any) -> Any:
     return value
 
 
-def encode(operation: str, cluster_time: str, document_id: Any, document: dict[str, Any] | None, offset: int) -> bytes:
-    """One line of an object, without its line break. Never raises for what BSON can hold."""
-    record = {
+def encode(
+    operation: str, cluster_time: str, document_id: Any, document: dict[str, Any] | None, offset: int | None
+) -> bytes:
+    """One line of an object, without its line break; without `offset` a record whose place is not known yet.
+
+    Never raises for what BSON can hold.
+    """
+    record: dict[str, Any] = {
         "operationType": operation,
         "clusterTime": cluster_time,
         "documentKey": {"_id": document_id},
         "fullDocument": document,
-        "offset": offset,
     }
+    if offset is not None:
+        record["offset"] = offset
     try:
         line = orjson.dumps(record, _plain, _OPTIONS)
         # A null is the only trace a non-finite number leaves; most documents have none.
@@ -71,22 +77,27 @@ def encode(operation: str, cluster_time: str, document_id: Any, document: dict[s
     return line
 
 
-def object_key(topic: str, cluster_time: datetime, start_offset: int) -> str:
+def object_key(topic: str, cluster_time: datetime, start_offset: int, partition: int = 0) -> str:
     """Hour folders by the time of the change, never by the wall clock; the name is the first offset."""
     return (
         f"{RAW_ROOT}/{topic}/year={cluster_time:%Y}/month={cluster_time:%m}/day={cluster_time:%d}/"
-        f"hour={cluster_time:%H}/{topic}+0+{start_offset:010d}.json.gz"
+        f"hour={cluster_time:%H}/{topic}+{partition}+{start_offset:010d}.json.gz"
     )
 
 
 @dataclass(slots=True)
 class Batch:
-    """The lines of one object that is being filled: one topic, one hour, consecutive offsets."""
+    """The lines of one object that is being filled: one topic, one hour, consecutive offsets.
+
+    `keys` are the documents' ids, line by line; `pinned` the partitions of the lines that are not placed by key.
+    """
 
     topic: str
     start_offset: int
     first_time: datetime | None = None
     lines: list[bytes] = field(default_factory=list)
+    keys: list[Any] = field(default_factory=list)
+    pinned: dict[int, int] = field(default_factory=dict)
 
     @property
     def next_offset(self) -> int:

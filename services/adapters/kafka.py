@@ -5,6 +5,7 @@ Invariants: what `Sender.flush` returned for is on the brokers; a receiver commi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from confluent_kafka import (
 )
 
 from services.errors import HistoryLost, InvalidData, Unavailable
+
+log = logging.getLogger(__name__)
 
 _DEPENDENCY = "Kafka"
 # Documents have up to 16 MB, which as JSON can be more. The broker's own limit decides.
@@ -45,8 +48,10 @@ _UNREACHABLE = {
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
     KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
+_NO_TOPIC = {KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART}
 # The group gave our partitions to somebody else; what was not committed is theirs to read.
 _MEMBERSHIP = {
     KafkaError.ILLEGAL_GENERATION,
@@ -137,7 +142,7 @@ class Sender:
 
     def send(self, topic: str, key: bytes | None, value: bytes, *, partition: int | None = None) -> None:
         """Hand over one record; it is on the brokers when `flush` has returned."""
-        pinned = {} if partition is None else {"partition": partition}
+        pinned: dict[str, Any] = {} if partition is None else {"partition": partition}
         while True:
             try:
                 with _translated():
@@ -204,6 +209,7 @@ class Receiver:
                 "auto.offset.reset": "error",  # never skip quietly
                 "partition.assignment.strategy": "range",
                 "session.timeout.ms": 10_000,
+                "topic.metadata.refresh.interval.ms": 10_000,
                 "fetch.message.max.bytes": _MAX_MESSAGE_BYTES,
                 "queued.max.messages.kbytes": 32 * 1024,
             }
@@ -224,6 +230,8 @@ class Receiver:
                 records.append(_record(message))
             elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                 raise _gone(f"{message.topic()} partition {message.partition()}")
+            elif error.code() in _NO_TOPIC:
+                log.warning("kafka.no_topic %s: it is read as soon as there is one", message.topic())
             elif error.code() != KafkaError._PARTITION_EOF:
                 raise _service_error(error)
         return records
@@ -268,9 +276,13 @@ class Receiver:
 
 
 def _record(message: Message) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None, "a record without error has a place"
+    assert partition is not None
+    assert offset is not None
     kind, at = message.timestamp()
     when = datetime.now(UTC) if kind == TIMESTAMP_NOT_AVAILABLE else datetime.fromtimestamp(at / 1000, UTC)
-    return Record(message.topic(), message.partition(), message.offset(), message.value(), when)
+    return Record(topic, partition, offset, message.value(), when)
 
 
 def _gone(what: str) -> HistoryLost:
