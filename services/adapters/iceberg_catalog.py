@@ -109,6 +109,8 @@ def translated() -> Iterator[None]:
             yield
     except OperationalError as error:
         raise Unavailable("The lake's catalog does not answer.", dependency="S3") from error
+    except EOFError as error:  # a connection that broke in the middle of a manifest: PyArrow hands out what it got
+        raise Unavailable("S3 broke off its answer.", dependency="S3") from error
     except FileNotFoundError as error:
         raise Unavailable("S3 does not have a file the lake's catalog names.", dependency="S3") from error
     except OSError as error:  # what PyArrow makes of every failure of S3, after its own attempts
