@@ -28,7 +28,8 @@ def _summary(now: datetime) -> wiring.Read[KpiSummary]:
 def _daily(now: datetime) -> tuple[pd.DataFrame, int | None]:
     """60 days of the lake's rates by day, the newest included, and the snapshot they are of."""
     today = now.date()
-    query = RatesQuery(start=today - timedelta(days=59), end=today, bucket="day", dimension=None, filters={})
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    query = RatesQuery(start=midnight - timedelta(days=59), end=midnight + timedelta(days=1))
     read = wiring.last_good(
         ("rates.daily", today), lambda: wiring.services().rates.table(query), ttl=60.0, source="S3", background=True
     )

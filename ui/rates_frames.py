@@ -1,29 +1,27 @@
-"""Arithmetic on the frames of the fraud rates: totals, folding small groups, maturity, intervals. Pure.
+"""Arithmetic on the frames of the fraud rates: totals, folding small groups, ranking, pairs. Pure.
 
-A rates frame has the columns bucket, value, transactions, amount_minor, alerted, fraud, fraud_amount_minor,
-fraud_bps_count, fraud_bps_value, matured_share. Rates are always computed from summed counts, never averaged.
+A rates frame has the columns of `services.rates.COLUMNS`. Rates are always computed from summed counts, never averaged;
+rows that are shown as the service gave them keep its figures.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
 from enum import StrEnum
 
 import pandas as pd
 
-from services.lake_schema import AMOUNT_BANDS
-from services.rates import Bucket
+from services.domain.dimensions import AMOUNT_BANDS
+from services.rates import SMALL_FRAUD, SMALL_TRANSACTIONS
 
 SUMMED = ["transactions", "amount_minor", "alerted", "fraud", "fraud_amount_minor", "matured"]
-OTHER = "Other"
-UNKNOWN = "Unknown"
 ALL = "all"
+OTHER = "Other"
 MAX_SERIES = 5
+# A heat table may be wider than a chart has lines: it is read cell by cell.
+MAX_ROWS, MAX_COLUMNS = 8, 6
 # Below this share of matured labels a bucket is drawn as unfinished: its rate will still rise.
 MATURE_AT = 0.9
-# Fewer frauds than this and the rate moves by a third or more by chance alone (1/sqrt(10)).
-SMALL_FRAUDS = 10
 _Z = 1.959964
 _BANDS = tuple(name for _, name in AMOUNT_BANDS)
 
@@ -37,8 +35,24 @@ class Measure(StrEnum):
         return f"fraud_bps_{self.value}"
 
     @property
+    def interval(self) -> tuple[str, str]:
+        """Columns of the 95 % interval."""
+        return f"bps_{self.value}_low", f"bps_{self.value}_high"
+
+    @property
     def numerator(self) -> str:
         return "fraud_amount_minor" if self is Measure.VALUE else "fraud"
+
+    @property
+    def denominator(self) -> str:
+        return "amount_minor" if self is Measure.VALUE else "transactions"
+
+
+class Rank(StrEnum):
+    """What makes a value one of the few that are drawn by name."""
+
+    FRAUD = "fraud"
+    VOLUME = "volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +64,7 @@ class Totals:
     alerted: int
     fraud: int
     fraud_amount_minor: int
-    matured_share: float | None
+    matured: int
 
     @property
     def bps_count(self) -> float | None:
@@ -64,38 +78,13 @@ class Totals:
     def alert_rate(self) -> float | None:
         return self.alerted / self.transactions if self.transactions else None
 
-    def bps(self, measure: Measure) -> float | None:
-        return self.bps_value if measure is Measure.VALUE else self.bps_count
-
-
-def named(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with "Unknown" where the lake has no value of the dimension."""
-    return frame.assign(value=frame["value"].fillna(UNKNOWN)) if frame["value"].isna().any() else frame
+    @property
+    def matured_share(self) -> float | None:
+        return self.matured / self.transactions if self.transactions else None
 
 
 def totals(frame: pd.DataFrame) -> Totals:
-    transactions = int(frame["transactions"].sum())
-    matured = float((frame["matured_share"].fillna(0) * frame["transactions"]).sum())
-    return Totals(
-        transactions=transactions,
-        amount_minor=int(frame["amount_minor"].sum()),
-        alerted=int(frame["alerted"].sum()),
-        fraud=int(frame["fraud"].sum()),
-        fraud_amount_minor=int(frame["fraud_amount_minor"].sum()),
-        matured_share=matured / transactions if transactions else None,
-    )
-
-
-def with_rates(sums: pd.DataFrame) -> pd.DataFrame:
-    """Adds both rates, alert_rate and matured_share to summed columns; a rate over nothing is NaN, never 0."""
-    frame = sums.copy()
-    count = frame["transactions"].where(frame["transactions"] > 0)
-    amount = frame["amount_minor"].where(frame["amount_minor"] > 0)
-    frame["fraud_bps_count"] = 10_000 * frame["fraud"] / count
-    frame["fraud_bps_value"] = 10_000 * frame["fraud_amount_minor"] / amount
-    frame["alert_rate"] = frame["alerted"] / count
-    frame["matured_share"] = frame["matured"] / count
-    return frame.drop(columns="matured")
+    return Totals(**{name: int(frame[name].sum()) for name in SUMMED})
 
 
 def with_alert_rate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -103,43 +92,86 @@ def with_alert_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(alert_rate=frame["alerted"] / frame["transactions"].where(frame["transactions"] > 0))
 
 
-def _summed(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    weighed = frame.assign(matured=frame["matured_share"].fillna(0) * frame["transactions"])
-    return with_rates(weighed.groupby(keys, as_index=False, sort=False)[SUMMED].sum())
+def summed(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """One row for each of `keys`: sums, rates (NaN over nothing, never 0), Wilson's interval by count, `small`.
+
+    There is no interval by value of a sum: it needs the single amounts, which a rollup does not hold.
+    """
+    rows = frame.groupby(keys, as_index=False, sort=False)[SUMMED].sum()
+    count = rows["transactions"].where(rows["transactions"] > 0)
+    rows["fraud_bps_count"] = 10_000 * rows["fraud"] / count
+    rows["fraud_bps_value"] = 10_000 * rows["fraud_amount_minor"] / rows["amount_minor"].where(rows["amount_minor"] > 0)
+    rows["bps_count_low"], rows["bps_count_high"] = wilson(rows["fraud"], rows["transactions"])
+    rows["bps_value_low"] = rows["bps_value_high"] = float("nan")
+    rows["small"] = (rows["fraud"] < SMALL_FRAUD) | (rows["transactions"] < SMALL_TRANSACTIONS)
+    rows["matured_share"] = rows["matured"] / count
+    return rows
 
 
-def ranked(frame: pd.DataFrame, measure: Measure) -> list[str]:
-    """Values of the dimension, most fraud by `measure` first; ties by volume, then by name. Bands keep their order."""
-    sums = frame.groupby("value")[[measure.numerator, "transactions"]].sum().reset_index()
-    weights = {str(row["value"]): (-row[measure.numerator], -row["transactions"]) for row in sums.to_dict("records")}
+def ranked(frame: pd.DataFrame, column: str, measure: Measure, rank: Rank) -> list[str]:
+    """Values of a dimension, most fraud (or volume) by `measure` first; ties by volume, then by name.
+
+    Bands of amount keep their order.
+    """
+    by = measure.numerator if rank is Rank.FRAUD else measure.denominator
+    sums = frame.groupby(column)[["fraud", "fraud_amount_minor", "transactions", "amount_minor"]].sum().reset_index()
+    weights = {str(row[column]): (-row[by], -row["transactions"]) for row in sums.to_dict("records")}
     if weights and all(name in _BANDS for name in weights):
         return sorted(weights, key=_BANDS.index)
     return sorted(weights, key=lambda name: (*weights[name], name))
 
 
-def folded(frame: pd.DataFrame, measure: Measure, *, limit: int = MAX_SERIES) -> tuple[pd.DataFrame, list[str]]:
-    """At most `limit` values and, where there are more, the rest summed as "Other". Second: the values in order."""
-    names = ranked(frame, measure)
-    if len(names) <= limit:
-        return _summed(frame, ["bucket", "value"]), names
-    kept = names[:limit]
-    value = frame["value"].astype(str)
-    return _summed(frame.assign(value=value.where(value.isin(kept), OTHER)), ["bucket", "value"]), [*kept, OTHER]
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """`names`: what is shown, in order, "Other" last where there is a rest; `rest`: what "Other" stands for."""
+
+    names: tuple[str, ...]
+    rest: tuple[str, ...]
 
 
-def by_value(frame: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """One row a value over the whole range, with its rate by bucket as a list (`trend`), ranked."""
-    sums = _summed(frame, ["value"]).set_index("value")
-    order = ranked(frame, measure)
-    trends = frame.sort_values("bucket").groupby("value")[measure.column].apply(lambda rates: rates.fillna(0).tolist())
-    sums["trend"] = trends
-    share = sums[measure.numerator] / max(float(sums[measure.numerator].sum()), 1.0)
-    return sums.assign(share_of_fraud=share).loc[order].reset_index()
+def fold(frame: pd.DataFrame, column: str, measure: Measure, rank: Rank, *, limit: int = MAX_SERIES) -> Folded:
+    """At most `limit` names in all. A data value that is itself called "Other" joins the rest."""
+    names = ranked(frame, column, measure, rank)
+    if len(names) <= limit and OTHER not in names:
+        return Folded(tuple(names), ())
+    kept = [name for name in names if name != OTHER][: limit - 1]
+    return Folded((*kept, OTHER), tuple(name for name in names if name not in kept))
 
 
-def by_bucket(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a bucket over all values, newest first."""
-    return _summed(frame, ["bucket"]).sort_values("bucket", ascending=False, ignore_index=True)
+def series(frame: pd.DataFrame, folded: Folded) -> pd.DataFrame:
+    """Rows by bucket and first: those kept as they came, the rest of each bucket summed as "Other"."""
+    if not folded.rest:
+        return frame
+    rest = frame["first"].isin(folded.rest)
+    other = summed(frame[rest], ["bucket"]).assign(first=OTHER, second=ALL)
+    return pd.concat([frame[~rest], other], ignore_index=True).sort_values(["bucket", "first"], ignore_index=True)
+
+
+def cells(frame: pd.DataFrame, first: Folded, second: Folded) -> pd.DataFrame:
+    """One row a pair over the whole range, the rest of either dimension summed as "Other"."""
+    named = frame.assign(
+        first=frame["first"].where(~frame["first"].isin(first.rest), OTHER),
+        second=frame["second"].where(~frame["second"].isin(second.rest), OTHER),
+    )
+    return summed(named, ["first", "second"])
+
+
+def by_value(frame: pd.DataFrame, keys: list[str], measure: Measure, rank: Rank) -> pd.DataFrame:
+    """One row a value (or pair) over the whole range, most fraud or volume first, with its rate by bucket (`trend`)."""
+    rows = summed(frame, keys)
+    trends = frame.sort_values("bucket").groupby(keys)[measure.column].apply(lambda rates: rates.fillna(0).tolist())
+    rows["trend"] = [trends.loc[tuple(key) if len(keys) > 1 else key[0]] for key in rows[keys].itertuples(index=False)]
+    rows["share_of_fraud"] = rows[measure.numerator] / max(float(rows[measure.numerator].sum()), 1.0)
+    by = measure.numerator if rank is Rank.FRAUD else measure.denominator
+    return rows.sort_values([by, "transactions"], ascending=False, kind="stable", ignore_index=True)
+
+
+def aligned(current: pd.DataFrame, former: pd.DataFrame) -> pd.DataFrame:
+    """The former period's rows with `at`, the bucket of `current` in the same place; those without one are dropped."""
+    places = dict(enumerate(sorted(current["bucket"].unique())))
+    order = {bucket: place for place, bucket in enumerate(sorted(former["bucket"].unique()))}
+    at = [places.get(order[bucket]) for bucket in former["bucket"]]
+    return former.assign(at=pd.Series(at, index=former.index, dtype=current["bucket"].dtype)).dropna(subset="at")
 
 
 def wilson(events: pd.Series, trials: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -149,25 +181,3 @@ def wilson(events: pd.Series, trials: pd.Series) -> tuple[pd.Series, pd.Series]:
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * ((share * (1 - share) / n + _Z**2 / (4 * n**2)) ** 0.5)
     return (centre - half).clip(lower=0) * 10_000, (centre + half) * 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Both days inclusive, UTC."""
-
-    start: date
-    end: date
-
-    @property
-    def days(self) -> int:
-        return (self.end - self.start).days + 1
-
-
-def last_days(days: int, *, today: date) -> Range:
-    """The last `days` days, today included."""
-    return Range(today - timedelta(days=days - 1), today)
-
-
-def usual_bucket(days: int) -> Bucket:
-    """The bucket that gives a readable number of points: days up to a month, weeks up to half a year, then months."""
-    return "day" if days <= 31 else "week" if days <= 200 else "month"

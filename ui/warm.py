@@ -45,7 +45,8 @@ def first_answers() -> None:
     """Ask each capability once, so that connections, schemas and query plans exist; what is down is left for later."""
     services = wiring.services()
     now = datetime.now(UTC)
-    month = RatesQuery(start=(now - timedelta(days=30)).date(), end=now.date())
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    month = RatesQuery(start=midnight - timedelta(days=30), end=midnight)
     questions: tuple[Callable[[], Any], ...] = (
         lambda: services.transactions.page(QueueFilter(), sort=Sort.RISK, limit=1),
         services.transactions.facets,

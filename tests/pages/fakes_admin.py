@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
-
-import pandas as pd
 
 from services.audit import AuditEntry
 from services.deployment import (
@@ -29,19 +27,11 @@ from services.errors import Conflict, NotFound
 from services.health import Hop, HopState
 from services.kpis import Backlog, Kpis
 from services.models import Models, Package, properties
-from services.rates import RatesQuery, RatesResult
 from services.training import Experiment, ExperimentState, TimelineEntry, Training
 from tests.pages.fakes import Faults
+from tests.pages.fakes_rates import AskedRates
 
 S = ExperimentState
-DIMENSIONS: dict[str, tuple[str, ...]] = {
-    "category": ("grocery", "digital_goods", "jewellery", "travel", "cash", "electronics", "fuel", "marketplace"),
-    "channel": ("pos", "ecom", "atm", "moto"),
-    "country": ("DE", "FR", "NL", "US", "BR", "IE", "CH"),
-    "entry_mode": ("chip", "contactless", "swipe", "keyed", "stored"),
-    "segment": ("mass", "premium", "student"),
-    "amount_band": ("<10", "10-50", "50-200", "200-1000", ">=1000"),
-}
 
 
 class FakeKpiStore:
@@ -78,70 +68,6 @@ class FakeKpiStore:
         if self._empty:
             return Backlog(0, 0, None, 0)
         return Backlog(214, 12, now - timedelta(hours=5, minutes=20), 4_183_000)
-
-
-class FakeRates:
-    """A world of rates by the query: a slow wave, a burst in electronics, labels that thin out towards today."""
-
-    def __init__(self, faults: Faults, *, empty: bool = False) -> None:
-        self.faults, self.empty = faults, empty
-        self.asked: list[RatesQuery] = []
-
-    def dimensions(self) -> tuple[str, ...]:
-        self.faults.check("S3")
-        return tuple(DIMENSIONS)
-
-    def values(self, dimension: str) -> tuple[str, ...]:
-        self.faults.check("S3")
-        return DIMENSIONS[dimension]
-
-    def table(self, query: RatesQuery) -> RatesResult:
-        self.faults.check("S3")
-        self.asked.append(query)
-        values = ("all",) if query.dimension is None else DIMENSIONS[query.dimension]
-        values = tuple(v for v in values if v in query.filters.get(query.dimension or "", values))
-        today = datetime.now(UTC).date()
-        cells: dict[tuple[date, str], list[float]] = {}
-        for offset in range((query.end - query.start).days + 1):
-            day = query.start + timedelta(days=offset)
-            for index, value in enumerate(values):
-                cell = cells.setdefault((_bucket(day, query.bucket), value), [0.0] * 6)
-                for k, amount in enumerate(_day(day, index, len(values), today)):
-                    cell[k] += amount
-        frame = pd.DataFrame(
-            [] if self.empty else [_row(key, sums) for key, sums in sorted(cells.items())],
-            columns=[
-                "bucket", "value", "transactions", "amount_minor", "alerted", "fraud", "fraud_amount_minor",
-                "fraud_bps_count", "fraud_bps_value", "matured_share",
-            ],
-        )  # fmt: skip
-        current = None if self.empty else datetime.now(UTC) - timedelta(seconds=48)
-        return RatesResult(frame, current, None if self.empty else 7_313_984_112_604_771_840)
-
-
-def _bucket(day: date, bucket: str) -> date:
-    if bucket == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if bucket == "month" else day
-
-
-def _day(day: date, index: int, among: int, today: date) -> tuple[float, ...]:
-    rng = random.Random(day.toordinal() * 31 + index)
-    n = int(21_000 / among * rng.uniform(0.9, 1.1) * (1.6 if index == 0 else 0.8))
-    age = (today - day).days
-    known = min(1.0, 0.45 + age / 130)
-    rate = 0.0022 * (1 + 0.5 * index) * (1 + 0.25 * math.sin(day.toordinal() / 11 + index)) * known
-    fraud = sum(rng.random() < rate * 40 for _ in range(max(n // 40, 1)))
-    matured = n if age >= 90 else n * min(1.0, 0.03 + 0.02 * rng.random())
-    return n, n * 6_100, int(n * 0.0124), fraud, fraud * rng.uniform(14_000, 22_000), matured
-
-
-def _row(key: tuple[date, str], sums: list[float]) -> tuple[Any, ...]:
-    n, amount, alerted, fraud, fraud_amount, matured = sums
-    return (
-        key[0], key[1], int(n), int(amount), int(alerted), int(fraud), int(fraud_amount),
-        10_000 * fraud / n, 10_000 * fraud_amount / amount, matured / n,
-    )  # fmt: skip
 
 
 @dataclass
@@ -386,7 +312,7 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
     endpoints = FakeEndpoints(faults, endpoint)
     return SimpleNamespace(
         kpis=Kpis(FakeKpiStore(faults, empty=empty)),
-        rates=FakeRates(faults, empty=empty),
+        rates=AskedRates(faults, empty=empty),
         training=Training(store=store, logs=FakeLogs(faults)),
         models=models,
         deployment=DeploymentService(store=deployments, endpoints=endpoints, models=models, endpoint_name="fraud-desk"),

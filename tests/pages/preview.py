@@ -25,11 +25,11 @@ os.environ.setdefault("FRAUD_DESK_BUCKET", "preview")
 import streamlit as st  # noqa: E402
 
 from services.access import Actor, Role  # noqa: E402
-from tests.pages import fakes  # noqa: E402
+from tests.pages import fakes, fakes_admin  # noqa: E402
 from ui import session, wiring  # noqa: E402
 
 role = os.environ.get("PREVIEW_ROLE", "analyst")
-services = fakes.desk()
+services = fakes_admin.equip(fakes.desk())
 
 
 def _keep_arriving() -> None:
