@@ -12,6 +12,7 @@ from bench.report import as_json, as_text
 BENCHMARKS = {
     "start": "cold start on an empty state folder and warm start on a used one",
     "pages": "rerun time of every page over the websocket, against a minimal page",
+    "kills": "stream and curator killed at every crash point, S3 failing every call: is anything lost?",
     "score": "one transaction: model only, endpoint over HTTP, front door to stored score",
 }
 
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name, about in BENCHMARKS.items():
         one = commands.add_parser(name, help=about)
         one.add_argument("--json", action="store_true", help="one JSON object instead of text")
+        if name == "kills":
+            one.add_argument("--kills", type=int, default=500, metavar="N", help="how many (default 500)")
+            one.add_argument("--seed", type=int, default=1, metavar="N", help="of the plan (default 1)")
     chosen = parser.parse_args(arguments)
     if chosen.name == "list":
         for name, about in (*BENCHMARKS.items(), ("screenshots", "every screen, light and dark (--out DIR)")):
@@ -37,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         for path in take(chosen.out, chosen.state):
             print(path)
         return 0
-    figures = importlib.import_module(f"bench.{chosen.name}").run()
+    figures = importlib.import_module(f"bench.{chosen.name}").run(
+        **{name: value for name, value in vars(chosen).items() if name not in ("name", "json")}
+    )
     print(as_json(chosen.name, figures) if chosen.json else as_text(chosen.name, figures))
     return 1 if any(f.holds is False for f in figures) else 0
 

@@ -95,8 +95,8 @@ def _become(order: Mapping[str, Any]) -> NoReturn:
         os.environ.update(order["environment"])
         for module, values in order["constants"].items():
             for name, value in values.items():
-                if hasattr(loaded := importlib.import_module(module), name):
-                    setattr(loaded, name, value)
+                getattr(loaded := importlib.import_module(module), name)  # one that is gone must not pass unnoticed
+                setattr(loaded, name, value)
         shots = [Shot(Point(call, Moment(moment)), nth, Deed(deed)) for call, moment, nth, deed in order["shots"]]
         _watch(Ammunition(shots), order["calls"])
         sys.argv = [order["program"]]

@@ -54,9 +54,14 @@ class Plan:
             Failure(self._rng.choice(calls), self._rng.choice(FAULTS), self._rng.choice((1, 1, 2))) if calls else None
         )
 
-    def hunger(self, turn: int) -> list[Failure]:
-        """One fault for every S3 call; len(FAULTS) turns are every fault for every call."""
-        return [Failure(call, FAULTS[(turn + number) % len(FAULTS)]) for number, call in enumerate(self._s3_calls())]
+    def hunger(self) -> list[Failure]:
+        """For every S3 call one fault that it has not met yet, as different ones as there are."""
+        unfailed: dict[str, list[str]] = {}
+        for call, fault in self.unfailed():
+            unfailed.setdefault(call, []).append(fault)
+        failures = [Failure(call, faults[n % len(faults)]) for n, (call, faults) in enumerate(unfailed.items())]
+        # Only who finds an object that it does not remember writing asks for it.
+        return [*failures, Failure("s3 PUT raw", "lost reply", 2)] if "s3 HEAD raw" in unfailed else failures
 
     def _s3_calls(self) -> list[str]:
         return sorted(call for call in self.calls if call.startswith("s3 "))

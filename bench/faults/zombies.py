@@ -50,9 +50,9 @@ def stopped(campaign: Campaign, program: str, shot: Shot) -> None:
     try:
         if not _until(zombie.stopped, 5.0):
             return
-        before = _commits(campaign, program)
+        before = commits(campaign, program)
         heir = campaign.start(program, Ammunition(), lane="second", constants=_CONSTANTS)
-        if not _until(lambda: _commits(campaign, program) >= before + 2, 15.0):
+        if not _until(lambda: commits(campaign, program) >= before + 2, 15.0):
             campaign.count_stopped(f"nobody took over from a {program} that was stopped {shot.point}")
             return
         wrote = _wake(campaign, program, zombie)
@@ -83,7 +83,7 @@ def _fence(campaign: Campaign) -> int:
     return int(place.get("fence", 0))
 
 
-def _commits(campaign: Campaign, program: str) -> int:
+def commits(campaign: Campaign, program: str) -> int:
     """How far the program's committed work is: something that only grows."""
     if program == "stream":
         place = campaign.source.db["positions"].find_one({"_id": "stream"}) or {}
