@@ -125,9 +125,8 @@ def notes(view: View) -> list[str]:
             "they move much by chance."
         )
     if view.pairs:
-        found.append(
-            f"\\* fewer than {SMALL_FRAUD} frauds or {SMALL_TRANSACTIONS:,} payments: moves much by chance, drawn paler."
-        )
+        few = f"fewer than {SMALL_FRAUD} frauds or {SMALL_TRANSACTIONS:,} payments"
+        found.append(f"\\* {few}: moves much by chance, drawn paler.")
     share = view.totals.matured_share
     if share is not None and share < rates_frames.MATURE_AT:
         hatched = "Hatched and lighter" if not view.pairs else "This range"
@@ -153,5 +152,5 @@ def _scale(view: View) -> str:
         )
     for dimension, folded in zip(choice.dimensions, (view.first, view.second), strict=False):
         if folded.rest:
-            text += f" Other: {len(folded.rest)} more by {fmt.literal(dimension.replace("_", " "))}."
+            text += f" Other: {len(folded.rest)} more by {fmt.literal(fmt.word(dimension)).lower()}."
     return text
