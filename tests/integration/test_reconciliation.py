@@ -176,12 +176,12 @@ def test_rows_altered_dropped_added_and_doubled_in_the_lake_are_each_found_by_id
             for row in rows
         ]
 
+    tamper(desk, lambda rows: [r | {"version": 1} if r["transaction_id"] == lost else r for r in rows], lost)
     tamper(desk, alter, chosen[0])
     tamper(desk, lambda rows: [row for row in rows if row["transaction_id"] != chosen[1]], chosen[1])
     added = lambda rows: [*rows, rows[0] | {"transaction_id": "ghost"}]  # noqa: E731
     tamper(desk, added, chosen[2])
     tamper(desk, lambda rows: [*rows, *(row for row in rows if row["transaction_id"] == chosen[3])], chosen[3])
-    tamper(desk, lambda rows: [r | {"version": 1} if r["transaction_id"] == lost else r for r in rows], lost)
     run = reconcile(db, desk)
     amount = filled[100]["amount_minor"]
     assert {(d.transaction_id, d.field, d.mongo, d.lake) for d in run.differences} == {
