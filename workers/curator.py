@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from services.adapters.iceberg import IcebergLake
-from services.adapters.iceberg_maintenance import maintain
+from services.adapters.iceberg_maintenance import expire, maintain
 from services.adapters.mongo import client
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 NAME = "curator"
 MAINTENANCE_SECONDS = 3600.0
+_EXPIRY_SECONDS = 300.0
 # While there is a backlog, charts still move on this often.
 _ROLLUP_SECONDS = 30.0
 _MAX_BACKOFF_SECONDS = 15.0
@@ -68,6 +69,7 @@ class Curator:
         )
         self._rolled_up_at = float("-inf")
         self._maintained_at: float | None = None
+        self._expired_at = 0.0
 
     def cycle(self) -> bool:
         """Fold what there is, at most one chunk a topic. True when more is waiting."""
@@ -102,10 +104,14 @@ class Curator:
         return {topic.name: topic.next_offset for topic in self._topics}
 
     def _maintain_if_due(self) -> None:
-        """Not in the first minute, so that a restart is quick; then at most hourly."""
+        """Not in the first minute, so that a restart is quick; then at most hourly, expiry more often."""
         now = time.monotonic()
         if self._maintained_at is None:
-            self._maintained_at = now - MAINTENANCE_SECONDS + 60
+            self._maintained_at, self._expired_at = now - MAINTENANCE_SECONDS + 60, now
+        if now - self._expired_at >= _EXPIRY_SECONDS:
+            self._expired_at = now
+            for name in TABLES:
+                expire(self._lake, name, now=self._clock())
         if now - self._maintained_at < MAINTENANCE_SECONDS:
             return
         self._maintained_at = now

@@ -40,7 +40,7 @@ from services.adapters.iceberg_catalog import (
     translated,
 )
 from services.adapters.iceberg_keys import KeyIndex
-from services.adapters.iceberg_manifests import Manifests, MonthlyOverwrite
+from services.adapters.iceberg_manifests import Manifests, MonthlyOverwrite, OneSnapshot
 from services.adapters.s3 import ObjectStore
 from services.errors import Conflict, NotFound
 from services.lake import TableState
@@ -206,8 +206,9 @@ class IcebergLake:
                     for path, rows in zip(group, tables, strict=True):
                         yield path, rows[key].combine_chunks()
 
-        index = self._indexes.setdefault(name, KeyIndex())
-        return index.find(keys, {path: file.rows for path, file in files.items()}, read)
+        if name not in self._indexes:
+            self._indexes[name] = KeyIndex()
+        return self._indexes[name].find(keys, {path: file.rows for path, file in files.items()}, read)
 
     def replace(
         self,
@@ -228,7 +229,7 @@ class IcebergLake:
             current = table.current_snapshot()
             if (current.snapshot_id if current else None) != expected_snapshot:
                 raise Conflict(f"The lake's {name} was written by another process; nothing was committed.")
-            transaction = table.transaction()
+            transaction = OneSnapshot(table)
             try:
                 summary = {POSITION_PROPERTY: json.dumps(position)}
                 with MonthlyOverwrite(table, transaction, TABLES[name], self._manifests, summary) as commit:

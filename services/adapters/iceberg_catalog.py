@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,7 +14,9 @@ from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan
-from pyiceberg.table import Table
+from pyiceberg.io import FileIO
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.typedef import EMPTY_DICT
 from sqlalchemy.exc import OperationalError
 
 from services.adapters import aws
@@ -61,13 +63,13 @@ def open_catalog(settings: Settings, *, patient: bool) -> MetastoreCatalog:
 
 
 class _Remembering:
-    """The tables last loaded, by name. Metadata files never change: a table whose location is the same is the same.
-
-    Without it every look at a table would fetch and parse all of its metadata, over a connection of its own.
+    """The tables last loaded or committed, by name. Metadata files never change: a table whose location is the same is
+    the same. Without it every look at a table would fetch and parse all of its metadata, over a connection of its own.
     """
 
     def __init__(self) -> None:
         self._tables: dict[str, Table] = {}
+        self._files: dict[tuple[tuple[str, Any], ...], FileIO] = {}
         self._lock = threading.Lock()
 
     def recall(self, name: str, location: str | None, load: Callable[[], Table]) -> Table:
@@ -80,25 +82,53 @@ class _Remembering:
         # A copy: a table object moves on when something is committed through it.
         return Table(known.name(), known.metadata, known.metadata_location, known.io, known.catalog)
 
+    def committed(self, table: Table, answer: CommitTableResponse) -> CommitTableResponse:
+        after = Table(table.name(), answer.metadata, answer.metadata_location, table.io, table.catalog)
+        with self._lock:
+            self._tables[table.name()[-1]] = after
+        return answer
+
+    def files(self, properties: Mapping[str, Any], load: Callable[[], FileIO]) -> FileIO:
+        which = tuple(sorted(properties.items()))
+        with self._lock:
+            known = self._files.get(which)
+        if known is None:
+            known = load()
+            with self._lock:
+                self._files[which] = known
+        return known
+
 
 class _Sql(SqlCatalog):
     def __init__(self, name: str, **properties: str) -> None:
-        super().__init__(name, **properties)
         self._known = _Remembering()
+        super().__init__(name, **properties)
 
     def _convert_orm_to_iceberg(self, orm_table: Any) -> Table:
         name, location = orm_table.table_name, orm_table.metadata_location
         return self._known.recall(name, location, lambda: super(_Sql, self)._convert_orm_to_iceberg(orm_table))
 
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
+        return self._known.committed(table, super().commit_table(table, requirements, updates))
+
+    def _load_file_io(self, properties: Mapping[str, Any] = EMPTY_DICT, location: str | None = None) -> FileIO:
+        return self._known.files(properties, lambda: super(_Sql, self)._load_file_io(dict(properties), location))
+
 
 class _Glue(GlueCatalog):
     def __init__(self, name: str, client: Any, **properties: str) -> None:
-        super().__init__(name, client, **properties)
         self._known = _Remembering()
+        super().__init__(name, client, **properties)
 
     def _convert_glue_to_iceberg(self, glue_table: Any) -> Table:
         name, location = glue_table["Name"], glue_table.get("Parameters", {}).get("metadata_location")
         return self._known.recall(name, location, lambda: super(_Glue, self)._convert_glue_to_iceberg(glue_table))
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> CommitTableResponse:
+        return self._known.committed(table, super().commit_table(table, requirements, updates))
+
+    def _load_file_io(self, properties: Mapping[str, Any] = EMPTY_DICT, location: str | None = None) -> FileIO:
+        return self._known.files(properties, lambda: super(_Glue, self)._load_file_io(dict(properties), location))
 
 
 @contextmanager

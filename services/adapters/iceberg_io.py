@@ -7,7 +7,8 @@ folder and loses sight of everything in it.
 
 from __future__ import annotations
 
-from functools import cached_property
+import os
+from functools import lru_cache
 from typing import Any
 
 from pyiceberg.io import InputFile, OutputFile
@@ -16,12 +17,19 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from services.adapters import aws
 
 
+@lru_cache(maxsize=4)
+def _client(region: str, _endpoint: str) -> Any:
+    """One a process: making a client costs more than what it is made for. It reads the endpoint itself."""
+    return aws.client("s3", region=region)
+
+
 class LakeFileIO(PyArrowFileIO):
     """Named in the catalog's `py-io-impl`. `s3.region` is the one property read here."""
 
-    @cached_property
+    @property
     def _s3(self) -> Any:
-        return aws.client("s3", region=str(self.properties.get("s3.region", "us-east-1")))
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+        return _client(str(self.properties.get("s3.region", "us-east-1")), endpoint)
 
     def delete(self, location: str | InputFile | OutputFile) -> None:
         """Delete one object; absent is fine, as S3 has it."""

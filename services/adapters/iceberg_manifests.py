@@ -18,7 +18,8 @@ from typing import Any
 from pyiceberg.exceptions import ValidationException
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
 from pyiceberg.table.update.snapshot import _SnapshotProducer
 
@@ -75,10 +76,21 @@ def _may_hold(manifest: ManifestFile, values: Sequence[int]) -> bool:
     return any(low <= value <= high for value in values)
 
 
+class OneSnapshot(Transaction):
+    """A transaction of a single snapshot. What it builds on is the table as it is, which PyIceberg would otherwise copy
+    whole every time it is asked about: the larger part of a small commit."""
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        return self._table.metadata
+
+
 class MonthlyOverwrite(_SnapshotProducer["MonthlyOverwrite"]):
     """Replaces files by others in one snapshot. Raises ValidationException when one of those is not there."""
 
-    def __init__(self, table: Table, transaction: Any, kind: LakeTable, manifests: Manifests, summary: dict[str, str]):
+    def __init__(
+        self, table: Table, transaction: OneSnapshot, kind: LakeTable, manifests: Manifests, summary: dict[str, str]
+    ):
         parent = transaction.table_metadata.current_snapshot()
         operation = Operation.OVERWRITE if parent is not None else Operation.APPEND
         super().__init__(operation, transaction, table.io, snapshot_properties=summary)
