@@ -1,4 +1,7 @@
-"""Every hop of the loop from intake to endpoint: does it work, how far behind is it, what went wrong last."""
+"""Every hop of the loop from intake to endpoint: does it work, how far behind is it, what went wrong last.
+
+Below: the hops in full, the connectors (pause, resume), what is in quarantine, and MongoDB against the lake on demand.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from services.access import Permission
 from services.errors import ServiceError
 from services.health import Hop
 from ui import format as fmt
-from ui import loop_view, page, wiring
+from ui import loop_connectors, loop_quarantine, loop_reconciliation, loop_view, page, wiring
 
 TITLE = "Is the loop closed?"
+PARTS = {"hops": "Hops", "connectors": "Connectors", "quarantine": "Quarantine", "reconciliation": "Reconciliation"}
 
 
 def _read() -> wiring.Read[tuple[Hop, ...]]:
@@ -23,7 +27,7 @@ def _read() -> wiring.Read[tuple[Hop, ...]]:
 
 
 def _verdict(hops: Sequence[Hop]) -> None:
-    """The answer in one line, and the loop as a line of hops in the colour of their state."""
+    """The answer in one line, and the loop as a line of hops, each with its state, lag and rate."""
     found = loop_view.verdict(hops)
     look = loop_view.LOOKS[found.state]
     with st.container(border=True, gap="small"):
@@ -32,12 +36,19 @@ def _verdict(hops: Sequence[Hop]) -> None:
             f":small[:gray[{fmt.literal(found.sentence)}]]",
             anchors=False,
         )
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            for index, hop in enumerate(hops):
-                if index:
-                    st.markdown(":gray[:material/arrow_forward:]", width="content")
-                st.markdown(loop_view.mark(hop), width="content")
-            st.markdown(":gray[:material/replay:]", width="content", help="The endpoint scores what comes in next.")
+        widths = [10, *[1, 10] * (len(hops) - 1), 1]
+        places = st.columns(widths, gap="xsmall", vertical_alignment="center")
+        for index, hop in enumerate(hops):
+            name, state, figures = loop_view.station(hop)
+            with places[2 * index].container(gap=None):
+                st.markdown(name)
+                st.markdown(state)
+                st.caption(figures)
+            last = index == len(hops) - 1
+            places[2 * index + 1].markdown(
+                f":gray[:material/{'replay' if last else 'arrow_forward'}:]",
+                help="The endpoint scores what comes in next." if last else None,
+            )
 
 
 def _table(hops: Sequence[Hop], now: datetime) -> None:
@@ -45,31 +56,67 @@ def _table(hops: Sequence[Hop], now: datetime) -> None:
         [loop_view.row(hop, now) for hop in hops],
         hide_index=True,
         border="horizontal",
-        alt="Every hop: state, what it says, how far behind it is, counts and the last error",
+        alt="Every hop: state, what it says, lag, rate, counts in and out, waiting, quarantined, and the last error",
     )
-    st.caption("Behind: the age of the newest thing that the hop has handed on.")
+    st.caption(
+        "Behind: the age of the newest thing that the hop has handed on. Rate: the mean of the last five minutes. In, "
+        "out and quarantined: since the beginning; scoring counts from its first start. –: not known, or no such thing."
+    )
 
 
 @st.fragment(run_every="2s", key="loop-body")
-def _body() -> None:
+def _body(part: str) -> None:
     page.guard(Permission.VIEW_HEALTH)
     now = datetime.now(UTC)
     try:
-        with st.skeleton(520):
+        with st.skeleton(150):
             read = _read()
     except ServiceError as error:
-        page.header(TITLE)
         page.broken(error)
         return
-    caption = "From a transaction's arrival to the model that scores the next one. Renewed every 2 seconds."
-    page.header(TITLE, caption=caption, freshness=page.live(read, now))
     page.stale(read)
     hops = read.value
     if not hops:
         page.empty("No hop has reported yet", "The workers report within seconds of their start.")
         return
     _verdict(hops)
-    _table(hops, now)
+    if part == "hops":
+        _table(hops, now)
 
 
-_body()
+@st.fragment(run_every="2s", key="loop-chip")
+def _chip() -> None:
+    try:
+        page.chip(page.live(_read(), datetime.now(UTC)))
+    except ServiceError as error:
+        page.chip(page.unreadable(error))
+
+
+def _render() -> None:
+    page.guard(Permission.VIEW_HEALTH)
+    caption = "From a transaction's arrival to the model that scores the next one. Renewed every 2 seconds."
+    right = page.header(TITLE, caption=caption)
+    with right:
+        part = st.segmented_control(
+            "Part", list(PARTS), format_func=PARTS.__getitem__, default="hops", required=True, key="loop_part",
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+        _chip()
+    part = part or "hops"
+    _body(part)
+    if part == "connectors":
+        loop_connectors.show(_stream)
+    elif part == "quarantine":
+        loop_quarantine.show()
+    elif part == "reconciliation":
+        loop_reconciliation.show()
+
+
+def _stream() -> Hop | None:
+    try:
+        return next((hop for hop in _read().value if hop.key == "stream"), None)
+    except ServiceError:
+        return None
+
+
+_render()

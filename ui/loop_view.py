@@ -22,8 +22,9 @@ class Look:
 LOOKS: dict[HopState, Look] = {
     HopState.OK: Look("Working", "check_circle", "green"),
     HopState.LAGGING: Look("Lagging", "hourglass_top", "orange"),
+    HopState.PAUSED: Look("Paused", "pause_circle", "orange"),
     HopState.DOWN: Look("Down", "cancel", "red"),
-    HopState.IDLE: Look("Idle", "pause_circle", "gray"),
+    HopState.IDLE: Look("Idle", "radio_button_unchecked", "gray"),
 }
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # What each hop hands on, in the words of the person who depends on it.
@@ -47,15 +48,18 @@ class Verdict:
 
 
 def verdict(hops: Sequence[Hop]) -> Verdict:
-    """One sentence over the loop. Down outweighs lagging; idle hops count as working."""
+    """One sentence over the loop. Down outweighs paused, paused outweighs lagging; idle hops count as working."""
     down = [hop for hop in hops if hop.state is HopState.DOWN]
+    paused = [hop for hop in hops if hop.state is HopState.PAUSED]
     lagging = [hop for hop in hops if hop.state is HopState.LAGGING]
-    working = len(hops) - len(down) - len(lagging)
+    working = len(hops) - len(down) - len(paused) - len(lagging)
     rest = f"{working} of {len(hops)} hops work."
     if not hops:
         return Verdict(HopState.DOWN, "Nothing is known about the loop", "No hop has reported.")
     if down:
         return Verdict(HopState.DOWN, f"The loop is broken at {listed([h.name for h in down])}", rest)
+    if paused:
+        return Verdict(HopState.PAUSED, f"The loop is paused at {listed([h.name for h in paused])}", rest)
     if lagging:
         verb = "lags" if len(lagging) == 1 else "lag"
         return Verdict(
@@ -78,18 +82,30 @@ def lag(seconds: float | None) -> str:
     return f"{max(seconds, 0.0):.1f} s" if seconds < 10 else fmt.duration(seconds)
 
 
-def counts(hop: Hop, *, most: int = 3) -> str:
-    """'1,204,377 rows, 12 files'; the first `most` of them in the hop's order."""
-    names = [f"{fmt.count(value)} {name.replace('_', ' ')}" for name, value in list(hop.counts.items())[:most]]
-    return ", ".join(names)
+def rate(per_second: float | None) -> str:
+    """'2.1/s', by the minute below one a second: '12/min'; 0 is said, not known is not."""
+    if per_second is None:
+        return fmt.MISSING
+    if per_second >= 0.95:
+        return f"{per_second:,.1f}/s" if per_second < 100 else f"{per_second:,.0f}/s"
+    return f"{per_second * 60:.0f}/min" if per_second * 60 >= 0.95 or per_second == 0 else "<1/min"
 
 
-def mark(hop: Hop) -> str:
-    """The hop in the line of the loop (Markdown); what is not working carries its word, never colour alone."""
+def behind(hop: Hop) -> str:
+    """'31 s · 64 events'; what is not known is left out."""
+    events = "" if not hop.lag_events else f"{fmt.count(hop.lag_events)} event{'' if hop.lag_events == 1 else 's'}"
+    seconds = "" if hop.lag_seconds is None else lag(hop.lag_seconds)
+    return " · ".join(part for part in (seconds, events) if part) or fmt.MISSING
+
+
+def station(hop: Hop) -> tuple[str, str, str]:
+    """The hop in the line of the loop (Markdown): its name, its state, and its two figures."""
     look = LOOKS[hop.state]
     icon, _ = ROLES.get(hop.key, ("settings_ethernet", ""))
-    name = f":{look.color}[:material/{icon}:] {fmt.literal(hop.name)}"
-    return name if hop.state is HopState.OK else f"{name} :{look.color}-badge[{look.word}]"
+    name = f":material/{icon}: **{_whole(fmt.literal(hop.name))}**"
+    state = f":{look.color}-badge[:material/{look.icon}: {look.word}]"
+    figures = [part for part in (behind(hop), rate(hop.per_second)) if part != fmt.MISSING]
+    return name, state, _whole(" · ".join(figures)) or fmt.MISSING
 
 
 def row(hop: Hop, now: datetime) -> dict[str, str]:
@@ -100,8 +116,12 @@ def row(hop: Hop, now: datetime) -> dict[str, str]:
         "Hop": f":material/{icon}: **{_whole(fmt.literal(hop.name))}**  \n:gray[:small[{_whole(role)}]]",
         "State": f":{look.color}-badge[:material/{look.icon}: {look.word}]",
         "What it says": fmt.literal(hop.sentence),
-        "Behind": lag(hop.lag_seconds),
-        "So far": fmt.literal(counts(hop)) or fmt.MISSING,
+        "Behind": _whole(lag(hop.lag_seconds)),
+        "Rate": _whole(rate(hop.per_second)),
+        "In": fmt.count(hop.flow.taken),
+        "Out": fmt.count(hop.flow.handed),
+        "Waiting": fmt.count(hop.flow.waiting),
+        "Quarantined": fmt.count(hop.flow.quarantined),
         "Last error": last_error(hop, now),
     }
 

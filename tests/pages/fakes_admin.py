@@ -25,10 +25,12 @@ from services.domain.kpi import KpiCounts
 from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound
 from services.health import Hop, HopState
+from services.health_flow import Flow
 from services.kpis import Backlog, Kpis
 from services.models import Models, Package, properties
 from services.training import Experiment, ExperimentState, TimelineEntry, Training
 from tests.pages.fakes import Faults
+from tests.pages.fakes_loop import loop_desk
 from tests.pages.fakes_rates import AskedRates
 
 S = ExperimentState
@@ -187,13 +189,15 @@ class FakeHops:
 def healthy_hops(now: datetime) -> tuple[Hop, ...]:
     ok, idle = HopState.OK, HopState.IDLE
     return (
-        Hop("intake", "Intake", ok, "Last transaction 2 s ago.", None, {"transactions": 3_214_880}),
-        Hop("scoring", "Scoring", ok, "Running.", 0.8, {"scored": 3_214_871, "alerts": 39_412, "unscored": 0}),
+        Hop("intake", "Intake", ok, "Last transaction 2 s ago.", per_second=2.1, flow=Flow(handed=3_214_880)),
+        Hop("scoring", "Scoring", ok, "Running.", 0.8, per_second=2.1, flow=Flow(3_214_871, 3_214_871, waiting=0)),
         Hop(
-            "stream", "Stream to S3", ok, "Running.", 4.1, {"events": 6_480_122, "files": 4_410},
+            "stream", "Stream to S3", ok, "Running.", 4.1, {"events": 6_480_122},
             "S3 answered 503 Slow Down; the batch was written on the second attempt.", now - timedelta(hours=3),
+            per_second=4.4, flow=Flow(handed=6_480_122),
         ),
-        Hop("lake", "Lake", ok, f"Current to {now - timedelta(seconds=31):%H:%M:%S} UTC.", 31.0, {"rows": 3_214_702}),
+        Hop("lake", "Lake", ok, f"Current to {now - timedelta(seconds=31):%H:%M:%S} UTC.", 31.0, lag_events=64,
+            per_second=4.3, flow=Flow(6_480_122, 6_480_055, 3, 64)),
         Hop("training", "Training", idle, "Last experiment: XGBoost 90 days, candidate.", None, {"experiments": 7}),
         Hop("endpoint", "Endpoint", ok, "v7 is serving.", None),
     )  # fmt: skip
@@ -317,6 +321,7 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
         models=models,
         deployment=DeploymentService(store=deployments, endpoints=endpoints, models=models, endpoint_name="fraud-desk"),
         health=FakeHops(faults, () if empty else healthy_hops(now)),
+        **loop_desk(faults, now, empty=empty),
         faults=faults,
         stores=SimpleNamespace(experiments=store, deployments=deployments, endpoints=endpoints),
     )
