@@ -86,6 +86,8 @@ class LakeReader(Protocol):
 
     def object(self, key: str) -> bytes: ...
 
+    def snapshot_at(self, name: str, moment: datetime) -> int: ...
+
 
 class Lake:
     """Times are aware UTC; ranges are start <= time < end; None leaves a side open."""
@@ -146,6 +148,11 @@ class Lake:
         if state is None:
             raise NotFound(f"The lake has no {table} yet.")
         return state.snapshot_id
+
+    def snapshot_at(self, moment: datetime, table: str = TRANSACTIONS_TABLE.name) -> int:
+        """The snapshot that was current at a moment. Of the last quarter of an hour every one is kept, of the last day
+        one an hour, and those that are pinned. Raises NotFound when nothing that old is kept."""
+        return self.reader.snapshot_at(table, moment)
 
     def pin(self, snapshot_id: int, tag: str, table: str = TRANSACTIONS_TABLE.name) -> None:
         """Keep the snapshot under a name (`experiment-...`) for good. Repeating it changes nothing.

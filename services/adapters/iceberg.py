@@ -267,6 +267,16 @@ class IcebergLake:
             self._objects = ObjectStore(self._settings.bucket, region=self._settings.region)
         return self._objects.get(key)[0]
 
+    def snapshot_at(self, name: str, moment: datetime) -> int:
+        """The newest kept snapshot that was committed at or before a moment. Raises NotFound when there is none."""
+        with translated():
+            table = self._require(name)
+        stamp = int(moment.timestamp() * 1000)
+        made = [snapshot for snapshot in table.snapshots() if snapshot.timestamp_ms <= stamp]
+        if not made:
+            raise NotFound(f"The lake keeps no {name} as old as {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC.")
+        return max(made, key=lambda snapshot: (snapshot.timestamp_ms, snapshot.sequence_number or 0)).snapshot_id
+
     def table(self, name: str) -> Table:
         """For maintenance."""
         with translated():
