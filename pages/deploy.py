@@ -53,12 +53,17 @@ def _experiments() -> dict[str, Experiment]:
 
 @st.fragment(run_every="2s", key="deploy-endpoint")
 def _endpoint(drawn: tuple[object, ...]) -> None:
-    """The endpoint's strip, renewed every 2 s; when the version or a deployment's state changes, so does the page."""
+    """The endpoint's strip, renewed every 2 s; when the version or a deployment's state changes, so does the page.
+
+    Drawn with the page it never starts the page again: what lies beneath would vanish for a moment, and a menu that was
+    just opened would close.
+    """
     person = page.guard(Permission.VIEW_DEPLOYMENT)
     now = datetime.now(UTC)
+    with_page = st.session_state.pop("deploy-with-page", False)
     with page.content():
         current, history = _current(), _history()
-        if _version_of_page(current.value, history.value) != drawn:
+        if not with_page and _version_of_page(current.value, history.value) != drawn:
             st.rerun()
         page.stale(current, kept="deploying is not possible")
         deploy_parts.strip(
@@ -146,6 +151,7 @@ def _comparison(champion: ModelVersion | None, chosen: ModelVersion, experiments
 def _body(person: Actor, now: datetime) -> None:
     with st.skeleton(90):
         current, history = _current(), _history()
+    st.session_state["deploy-with-page"] = True
     _endpoint(_version_of_page(current.value, history.value))
     serving = current.value.model_version
     try:

@@ -29,11 +29,12 @@ def strip(endpoint: EndpointState, history: Sequence[Deployment], now: datetime,
                 width="content",
                 anchors=False,
             )
-            st.badge(state.word, icon=f":material/{state.icon}:", color=state.color)  # type: ignore[arg-type]
-            if endpoint.changed_at is not None:
-                st.caption(
-                    f"since {fmt.clock(endpoint.changed_at, now)}", help=fmt.utc(endpoint.changed_at), width="content"
-                )
+            # What comes and goes has a box of its own: in another place the menu behind it would close by itself.
+            with st.container(horizontal=True, vertical_alignment="center", gap="medium", width="content"):
+                st.badge(state.word, icon=f":material/{state.icon}:", color=state.color)  # type: ignore[arg-type]
+                if endpoint.changed_at is not None:
+                    since = f"since {fmt.clock(endpoint.changed_at, now)}"
+                    st.caption(since, help=fmt.utc(endpoint.changed_at), width="content")
             st.space("stretch")
             _roll_back(endpoint, history, blocked=not may_deploy or pending is not None or not endpoint.reachable)
         if pending is not None:
