@@ -42,7 +42,7 @@ from services.adapters.iceberg_catalog import (
 from services.adapters.iceberg_keys import KeyIndex
 from services.adapters.iceberg_manifests import Manifests, MonthlyOverwrite, OneSnapshot
 from services.adapters.s3 import ObjectStore
-from services.errors import Conflict, NotFound
+from services.errors import Conflict, NotFound, Unavailable
 from services.lake import TableState
 from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES, LakeTable, PartitionBy
 from services.settings import Settings
@@ -184,7 +184,11 @@ class IcebergLake:
             table = self._require(name)
             whole = [FileScanTask(task.file, delete_files=task.delete_files) for task in tasks]
             projected = table.schema().select(*columns)
-            rows = ArrowScan(table.metadata, table.io, projected, AlwaysTrue()).to_table(whole)
+            try:
+                rows = ArrowScan(table.metadata, table.io, projected, AlwaysTrue()).to_table(whole)
+            except pa.ArrowInvalid as error:  # an answer that broke off looks to PyArrow like a file that is no Parquet
+                reason = "S3 broke off its answer, or a file of the lake is damaged."
+                raise Unavailable(reason, dependency="S3") from error
             return rows.select(columns).cast(schema)
 
     def find(self, name: str, keys: pa.Array, files: Mapping[str, Partition]) -> tuple[np.ndarray, list[str]]:

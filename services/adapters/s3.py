@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,13 @@ def _translated() -> Iterator[None]:
             yield
     except BotoConnectionError as error:
         raise Unavailable("S3 is not reachable.", dependency=_DEPENDENCY) from error
+
+
+def _etag_of(answer: Mapping[str, Any]) -> str:
+    """Raises Unavailable for an answer without one: its headers broke off, which HTTP clients take for their end."""
+    if "ETag" not in answer:
+        raise Unavailable("S3 broke off its answer.", dependency=_DEPENDENCY)
+    return str(answer["ETag"]).strip('"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +93,13 @@ class ObjectStore:
         """The bytes and their etag."""
         with _translated():
             answer = self._s3.get_object(Bucket=self.bucket, Key=key)
-            return answer["Body"].read(), answer["ETag"].strip('"')
+            return answer["Body"].read(), _etag_of(answer)
 
     def etag(self, key: str) -> str | None:
         """The etag of the object, or None when there is none."""
         with _translated():
             try:
-                return str(self._s3.head_object(Bucket=self.bucket, Key=key)["ETag"]).strip('"')
+                return _etag_of(self._s3.head_object(Bucket=self.bucket, Key=key))
             except ClientError as error:
                 if aws.code_of(error) not in {"404", "NoSuchKey", "NotFound"}:
                     raise
