@@ -13,6 +13,8 @@ BENCHMARKS = {
     "start": "cold start on an empty state folder and warm start on a used one",
     "pages": "rerun time of every page over the websocket, against a minimal page",
     "kills": "stream and curator killed at every crash point, S3 failing every call: is anything lost?",
+    "stream": "events a second MongoDB to S3, against the bare change stream and dlt; lag of the lake",
+    "curate": "raw objects to Iceberg: rows a second into tables of 0.1 to 3 million rows, cost of a small commit",
     "score": "one transaction: model only, endpoint over HTTP, front door to stored score",
 }
 
