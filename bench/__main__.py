@@ -15,6 +15,7 @@ BENCHMARKS = {
     "kills": "stream and curator killed at every crash point, S3 failing every call: is anything lost?",
     "stream": "events a second MongoDB to S3, against the bare change stream and dlt; lag of the lake",
     "curate": "raw objects to Iceberg: rows a second into tables of 0.1 to 3 million rows, cost of a small commit",
+    "charts": "fraud rates and a day's transactions at 1, 10 and 100 million, against pandas and DuckDB on the files",
     "score": "one transaction: model only, endpoint over HTTP, front door to stored score",
 }
 
@@ -29,6 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name, about in BENCHMARKS.items():
         one = commands.add_parser(name, help=about)
         one.add_argument("--json", action="store_true", help="one JSON object instead of text")
+        if name == "charts":
+            one.add_argument(
+                "--sizes", type=_sizes, default=(1, 10, 100), metavar="N,N", help="millions of transactions"
+            )
         if name == "kills":
             one.add_argument("--kills", type=int, default=500, metavar="N", help="how many (default 500)")
             one.add_argument("--seed", type=int, default=1, metavar="N", help="of the plan (default 1)")
@@ -48,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(as_json(chosen.name, figures) if chosen.json else as_text(chosen.name, figures))
     return 1 if any(f.holds is False for f in figures) else 0
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.split(","))
 
 
 if __name__ == "__main__":
