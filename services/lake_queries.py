@@ -72,9 +72,8 @@ def cells(keys: Sequence[str], first: date, last: date, offsets: Offsets | None)
         FROM rates_hourly WHERE {_days()} AND cuboid = '{CELLS}'
         GROUP BY {_ordinals(2 + len(keys))}"""
     columns = ("hour", "minute", "cuboid", *keys, *SUMS)
-    return LakeQuery(
-        "cells", RATES_TABLE.name, sql, _range(first, last), columns, lambda _: pc.field("cuboid") == CELLS
-    )
+    wanted = pc.field("cuboid") == CELLS
+    return LakeQuery("cells", RATES_TABLE.name, sql, _range(first, last), columns, lambda _: wanted)
 
 
 def daily_cells(keys: Sequence[str], cuboid: str, first: date, last: date, offsets: Offsets) -> LakeQuery:
@@ -169,11 +168,10 @@ def drill_down(
                (SELECT count(*) FROM matching) AS matching
         FROM page AS p ORDER BY p.event_time DESC, p.transaction_id"""
 
-    def inside(_day: date) -> pc.Expression:
-        found = (pc.field("event_time") >= start) & (pc.field("event_time") < end)
-        return found & (pc.field("label") == "fraud") if only_fraud else found
-
-    return LakeQuery("drill_down", TRANSACTIONS_TABLE.name, sql, parameters, columns, inside)
+    inside = (pc.field("event_time") >= start) & (pc.field("event_time") < end)
+    if only_fraud:
+        inside &= pc.field("label") == "fraud"
+    return LakeQuery("drill_down", TRANSACTIONS_TABLE.name, sql, parameters, columns, lambda _: inside)
 
 
 def _second() -> str:

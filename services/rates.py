@@ -23,10 +23,9 @@ from services.domain.local_time import DAY_SECONDS, EPOCH
 from services.errors import InvalidData
 from services.lake import Lake
 from services.lake_engine import Engine, execute
-from services.lake_queries import SUMS
 from services.lake_schema import MATURITY_DAYS
 from services.rates_cells import Cells, RollupState
-from services.rates_chart import COLUMNS, Part, Shape, chart, with_rates
+from services.rates_chart import COLUMNS, Part, Shape, Sums, chart
 from services.rates_drill import DrillDown
 
 __all__ = [
@@ -145,8 +144,8 @@ class Rates:
             filters={key: tuple(values) for key, values in query.filters.items() if values},
             mature_before=self._mature_before(),
         )
-        frame, sums = chart(self._db, self._parts(state, query, shape, start, end), shape)
-        return RatesResult(frame, _total(sums), state.current_to, state.snapshot_id)
+        frame, total = chart(self._db, self._parts(state, query, shape, start, end), shape)
+        return RatesResult(frame, _total(total), state.current_to, state.snapshot_id)
 
     def former(self, query: RatesQuery) -> RatesQuery:
         """The period right before: as many months for whole months, else as many local days, else as many seconds."""
@@ -226,9 +225,9 @@ def _require(state: RollupState, keys: list[str]) -> list[Dimension]:
     return [known[key] for key in keys]
 
 
-def _total(sums: Mapping[str, float]) -> RatesTotal:
-    (row,) = with_rates(pd.DataFrame([sums]).assign(bucket=0, first=ALL, second=ALL), SUMS).to_dict("records")
-    fields: dict[str, Any] = {name: None if pd.isna(row[name]) else row[name] for name in COLUMNS[3:]}
+def _total(sums: Sums) -> RatesTotal:
+    values = {name: sums[name].item() for name in COLUMNS[3:]}
+    fields: dict[str, Any] = {name: None if value != value else value for name, value in values.items()}
     return RatesTotal(**fields)
 
 

@@ -223,17 +223,17 @@ def _dense(part: StoredPartition) -> bool:
 def _runs(parts: Sequence[StoredPartition]) -> Iterator[list[StoredPartition]]:
     """Days that one query can read: neighbours, with or without cuboids alike, and not too many rows."""
     run: list[StoredPartition] = []
+    rows = 0
     for before, part in pairwise([None, *parts]):
         assert part is not None
         apart = before is not None and (
-            part.start - before.start > timedelta(days=1)
-            or _dense(part) != _dense(before)
-            or sum(other.rows for other in run) + part.rows > _BATCH_ROWS
+            part.start - before.start > timedelta(days=1) or _dense(part) != _dense(before) or rows > _BATCH_ROWS
         )
         if apart:
             yield run
-            run = []
+            run, rows = [], 0
         run.append(part)
+        rows += part.rows
     if run:
         yield run
 

@@ -16,25 +16,17 @@ from services.domain.dimensions import ALL
 from services.domain.local_time import DAY_SECONDS, Offsets
 from services.lake_engine import execute
 from services.lake_queries import SUMS
+from services.lake_schema import MEASURES, SQUARES
 from services.rates_cells import View
 
 HOUR_SECONDS = 3_600
 _BANDS = ("bps_count_low", "bps_count_high", "bps_value_low", "bps_value_high")
-COUNTED = (
-    "transactions",
-    "amount_minor",
-    "alerted",
-    "alerted_amount_minor",
-    "fraud",
-    "fraud_amount_minor",
-    "genuine",
-    "matured",
-)
+Sums = dict[str, np.ndarray[Any, Any]]
 COLUMNS = (
     "bucket",
     "first",
     "second",
-    *COUNTED,
+    *MEASURES,
     "fraud_bps_count",
     "fraud_bps_value",
     *_BANDS,
@@ -66,25 +58,32 @@ class Shape:
     mature_before: int
 
 
-def chart(db: duckdb.DuckDBPyConnection, parts: Sequence[Part], shape: Shape) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The frame with COLUMNS, and the sums over all of it (SUMS)."""
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """The pairs of values a chart has lines for, in order."""
+
+    first: list[str]
+    second: list[str]
+
+
+def chart(db: duckdb.DuckDBPyConnection, parts: Sequence[Part], shape: Shape) -> tuple[pd.DataFrame, Sums]:
+    """The frame with COLUMNS, and a row of everything but bucket, first and second over the whole range."""
     read = [part for part in parts if part.view.rows.num_columns]
     sums = [_grouped(db, part, shape) for part in read]
-    spans = [_span(db, part, shape) for part in read]
+    spans = [_span(db, part, rows, shape) for part, rows in zip(read, sums, strict=True)]
     covered = [span for span in spans if span is not None]
+    total = {name: np.sum([rows[name].sum() for rows in sums], keepdims=True) if sums else np.zeros(1) for name in SUMS}
     if not covered:
-        return with_rates(_empty(shape), SUMS), dict.fromkeys(SUMS, 0)
-    frame = pd.concat(sums, ignore_index=True)
-    if len(sums) > 1:
-        frame = frame.groupby(["bucket", "first", "second"], as_index=False, sort=False).sum()
-    totals = {name: frame[name].to_numpy().sum().item() for name in SUMS}
+        empty = {name: np.zeros(0, dtype=np.int64) for name in SUMS}
+        return _framed([], _Groups([], []), empty, shape), with_rates(total)
     buckets = list(_buckets(min(low for low, _ in covered), max(high for _, high in covered), shape))
-    return with_rates(_gridded(frame, buckets, shape), SUMS), totals
+    groups, cells = _gridded(read, sums, buckets, shape)
+    return _framed(buckets, groups, cells, shape), with_rates(total)
 
 
-def with_rates(frame: pd.DataFrame, sums: Sequence[str]) -> pd.DataFrame:
-    """Adds rates, bands, `small` and `matured_share` to summed columns; null over nothing, never 0."""
-    values = {name: frame[name].to_numpy(dtype=np.float64) for name in sums}
+def with_rates(sums: Sums) -> Sums:
+    """Sums and, from them, rates, bands, `small` and `matured_share`: NaN over nothing, never 0."""
+    values = {name: sums[name].astype(np.float64) for name in SUMS}
     counted = np.where(values["transactions"] > 0, values["transactions"], np.nan)
     money = np.where(values["amount_minor"] > 0, values["amount_minor"], np.nan)
     low, high = intervals.wilson(values["fraud"], values["transactions"])
@@ -95,23 +94,23 @@ def with_rates(frame: pd.DataFrame, sums: Sequence[str]) -> pd.DataFrame:
         values["amount_squared"],
         values["fraud"],
     )
-    added = {
+    rated = {
         "fraud_bps_count": 1e4 * values["fraud"] / counted,
         "fraud_bps_value": 1e4 * values["fraud_amount_minor"] / money,
         **dict(zip(_BANDS, (1e4 * band for band in (low, high, value_low, value_high)), strict=True)),
         "small": (values["fraud"] < intervals.SMALL_FRAUD) | (values["transactions"] < intervals.SMALL_TRANSACTIONS),
         "matured_share": values["matured"] / counted,
     }
-    return frame.assign(**added)[list(COLUMNS)]
+    return {name: sums[name] for name in MEASURES} | rated
 
 
-def _grouped(db: duckdb.DuckDBPyConnection, part: Part, shape: Shape) -> pd.DataFrame:
-    """bucket (UTC seconds for hours, else local date), first, second (texts) and SUMS of one part."""
+def _grouped(db: duckdb.DuckDBPyConnection, part: Part, shape: Shape) -> Sums:
+    """bucket (UTC seconds for hours, else local date), first and second (codes of the view), and SUMS."""
     summed = {name: name for name in SUMS} | {
         "matured": f"CASE WHEN day < {shape.mature_before} THEN transactions ELSE matured END"
     }
     sums = ", ".join(
-        f"sum({value})::{'DOUBLE' if 'squared' in name else 'BIGINT'} AS {name}" for name, value in summed.items()
+        f"sum({value})::{'DOUBLE' if name in SQUARES else 'BIGINT'} AS {name}" for name, value in summed.items()
     )
     first, second = _pair(shape)
     conditions = [f"moment >= {part.start}", f"moment < {part.end}", *_conditions(part.view, shape)]
@@ -119,11 +118,7 @@ def _grouped(db: duckdb.DuckDBPyConnection, part: Part, shape: Shape) -> pd.Data
         SELECT {_bucket(shape, part.dated)} AS bucket, {first} AS first, {second} AS second, {sums}
         FROM cells WHERE {" AND ".join(conditions)} GROUP BY 1, 2, 3 HAVING sum(transactions) > 0"""
     rows = execute(db, sql, {"cells": part.view.rows}, {})
-    frame = rows.select(["bucket", *SUMS]).to_pandas()
-    for place, key in zip(("first", "second"), (*shape.dimensions, "", "")[:2], strict=True):
-        texts = pd.array(list(part.view.values[key]) if key else [ALL], dtype="str")
-        frame[place] = texts.take(rows[place].to_numpy())
-    return frame
+    return {name: rows[name].to_numpy() for name in rows.column_names}
 
 
 def _pair(shape: Shape) -> tuple[str, str]:
@@ -153,8 +148,10 @@ def _offset(offsets: Offsets) -> str:
     return f"(CASE {begun} ELSE {offsets.first} END)" if begun else str(offsets.first)
 
 
-def _span(db: duckdb.DuckDBPyConnection, part: Part, shape: Shape) -> tuple[int, int] | None:
+def _span(db: duckdb.DuckDBPyConnection, part: Part, sums: Sums, shape: Shape) -> tuple[int, int] | None:
     """The first and the last bucket with any transaction, whatever is filtered."""
+    if not shape.filters:
+        return (int(sums["bucket"].min()), int(sums["bucket"].max())) if len(sums["bucket"]) else None
     bucket = _bucket(shape, part.dated)
     sql = f"""
         SELECT min({bucket}) AS low, max({bucket}) AS high FROM cells
@@ -174,34 +171,47 @@ def _buckets(low: int, high: int, shape: Shape) -> Iterator[int]:
             low = local_time.next_bucket(low, shape.bucket)
 
 
-def _gridded(sums: pd.DataFrame, buckets: Sequence[int], shape: Shape) -> pd.DataFrame:
+def _gridded(parts: Sequence[Part], sums: Sequence[Sums], buckets: Sequence[int], shape: Shape) -> tuple[_Groups, Sums]:
     """A row for every group in every bucket, in order; zeros where there was nothing."""
-    groups = sums[["first", "second"]].drop_duplicates().sort_values(["first", "second"], ignore_index=True)
-    group = pd.MultiIndex.from_frame(groups).get_indexer(pd.MultiIndex.from_frame(sums[["first", "second"]]))
-    rows = np.searchsorted(np.asarray(buckets), sums["bucket"].to_numpy()) * len(groups) + group
+    names: list[list[str]] = [[], []]
+    coded = []
+    for part, rows in zip(parts, sums, strict=True):
+        places = []
+        for which, column in enumerate(("first", "second")):
+            key = shape.dimensions[which] if which < len(shape.dimensions) else None
+            texts = part.view.values[key] if key else (ALL,)
+            names[which] += [text for text in texts if text not in set(names[which])]
+            at = {text: place for place, text in enumerate(names[which])}
+            places.append(np.array([at[text] for text in texts] or [0])[rows[column]])
+        coded.append(places)
+    ranks = [np.argsort(np.argsort(np.array(texts, dtype=object))) for texts in names]
+    width = len(names[1])
+    keys = [ranks[0][first] * width + ranks[1][second] for first, second in coded]
+    seen = np.unique(np.concatenate(keys))
+    starts = np.asarray(buckets)
+    cells = {name: np.zeros(len(buckets) * len(seen), dtype=sums[0][name].dtype) for name in SUMS}
+    for rows, key in zip(sums, keys, strict=True):
+        at_row = np.searchsorted(starts, rows["bucket"]) * len(seen) + np.searchsorted(seen, key)
+        for name in SUMS:
+            # A bucket can be in two parts, a group of it in each only once.
+            cells[name][at_row] += rows[name]
+    ordered = [sorted(texts) for texts in names]
+    return _Groups([ordered[0][k // width] for k in seen], [ordered[1][k % width] for k in seen]), cells
+
+
+def _framed(buckets: Sequence[int], groups: _Groups, cells: Sums, shape: Shape) -> pd.DataFrame:
+    many, times = len(buckets), len(groups.first)
+    begins = pd.DatetimeIndex([_begins(bucket, shape) for bucket in buckets], tz="UTC").as_unit("us")
+    again = np.tile(np.arange(times), many)
     columns: dict[str, Any] = {
-        "bucket": pd.DatetimeIndex([_begins(bucket, shape) for bucket in buckets]).as_unit("us").repeat(len(groups)),
-        "first": groups["first"].array.take(np.tile(np.arange(len(groups)), len(buckets))),
-        "second": groups["second"].array.take(np.tile(np.arange(len(groups)), len(buckets))),
+        "bucket": begins.tz_convert(shape.zone).repeat(times),
+        "first": pd.array(groups.first, dtype="str").take(again),
+        "second": pd.array(groups.second, dtype="str").take(again),
     }
-    for name in SUMS:
-        values = sums[name].to_numpy()
-        dense = np.zeros(len(buckets) * len(groups), dtype=values.dtype)
-        dense[rows] = values
-        columns[name] = dense
-    frame = pd.DataFrame(columns)
-    frame["bucket"] = frame["bucket"].dt.tz_convert(shape.zone)
-    return frame
+    return pd.DataFrame(columns | with_rates(cells), copy=False)[list(COLUMNS)]
 
 
 def _begins(bucket: int, shape: Shape) -> datetime:
     return (
         datetime.fromtimestamp(bucket, UTC) if shape.bucket == "hour" else local_time.start_of_day(bucket, shape.zone)
     )
-
-
-def _empty(shape: Shape) -> pd.DataFrame:
-    texts = pd.array([], dtype="str")
-    frame = pd.DataFrame({"bucket": pd.DatetimeIndex([], tz="UTC").as_unit("us").tz_convert(shape.zone)})
-    frame = frame.assign(first=texts, second=texts)
-    return frame.assign(**{name: np.zeros(0, dtype=np.int64) for name in SUMS})
