@@ -29,6 +29,8 @@ def run(kills: int = 500, seed: int = 1) -> list[Figure]:
             campaign = fight(
                 make, kills=kills, seed=seed, tell=lambda sentence: print(sentence, file=sys.stderr, flush=True)
             )
+            campaign.complete()
+            campaign.verify()
             campaign.starve()
             campaign.verify()
             away = {name: recovery.times(campaign, name) for name in WORKERS}

@@ -16,7 +16,7 @@ from typing import Any
 from bench.faults import zombies
 from bench.faults.calls import FAULTS, Ammunition, Deed, Failure, Moment, Point, Shot
 from bench.faults.compare import Verdict, compare, has, raw_lines
-from bench.faults.plans import Plan
+from bench.faults.plans import LOST, Plan
 from bench.faults.processes import Child, Nursery
 from bench.faults.proxy import FaultProxy
 from bench.faults.servers import Installation, Servers, install, running
@@ -26,8 +26,8 @@ WORKERS = ("stream", "curator")
 # "second" is the way to S3 of whoever takes over from a stopped process.
 LANES = (*WORKERS, "second")
 # A run that its shot does not reach is killed then and there: at any moment.
-PATIENCE_SECONDS = {"stream": 2.0, "curator": 4.0, "maintenance": 6.0}
-CATCH_UP_SECONDS, STILL_SECONDS = 90.0, 4.0
+PATIENCE_SECONDS = {"stream": 2.5, "curator": 4.0, "maintenance": 6.0}
+CATCH_UP_SECONDS, STILL_SECONDS, COMPLETE_SECONDS = 90.0, 4.0, 150.0
 WRITES_PER_SECOND = 60.0
 IMPATIENT: Mapping[str, Mapping[str, Any]] = {
     name: {"_MAX_BACKOFF_SECONDS": 0.2} for name in ("workers.stream_patience", "workers.curator")
@@ -137,6 +137,21 @@ class Campaign:
             self.round(program, shot, None if late else failure)
         if program == "stream" and not self.source.drifting.is_set() and _copied(self.installation):
             self.source.drifting.set()
+
+    def complete(self) -> None:
+        """Kills at the points that were missed, each program in turn, until none is or it takes too long."""
+        self.source.start(WRITES_PER_SECOND)
+        deadline = time.monotonic() + COMPLETE_SECONDS
+        while time.monotonic() < deadline:
+            shots = {name: shot for name, plan in self.plans.items() if (shot := plan.again())}
+            if not shots:
+                break
+            for program, shot in shots.items():
+                if program == "maintenance":  # which needs something to forget: commits, and files of none
+                    self.round("curator", Shot(Point("catalog commit", Moment.BEFORE), 2), None)
+                    self.round("curator", Shot(Point("catalog commit", Moment.AFTER), 2), None)
+                self.round(program, shot, LOST if shot.point.call == "s3 HEAD raw" else None)
+        self.source.pause()
 
     def starve(self) -> None:
         """Runs that are not killed, in which S3 fails every call, until each has met every fault."""

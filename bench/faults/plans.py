@@ -6,11 +6,15 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from bench.faults.calls import FAULTS, Failure, Moment, Point, Shot
 
 # A point that is not passed in so many runs cannot be reached; it is reported as missed.
-_TRIES = 4
+_TRIES = 5
+# Passed only while the first copy is under way, so they come first and in this order.
+_EARLY = ("mongo ping", "mongo find transactions", "mongo find labels")
+LOST = Failure("s3 PUT raw", "lost reply")
 
 
 class Plan:
@@ -43,10 +47,18 @@ class Plan:
         """A shot, and often a failure of S3 before it."""
         with self._lock:
             fresh = [point for point in self.missed() if self._tries[point] < _TRIES]
-            point = self._rng.choice(fresh or self.points())
+            early = sorted((p for p in fresh if p.call in _EARLY), key=lambda p: (_EARLY.index(p.call), p.moment))
+            point = early[0] if early else self._rng.choice(fresh or self.points())
             shot = Shot(point, 1 if fresh else self._rng.choice((1, 1, 2, 3, 5)))
             self._tries[point] += 1
-            return shot, self._failure() if self._rng.random() < 0.7 else None
+            if point.call == "s3 HEAD raw":  # asked only by who finds an object that it does not remember writing
+                return shot, LOST
+            return shot, self._failure() if self._rng.random() < 0.7 and not early else None
+
+    def again(self) -> Shot | None:
+        """A shot at a point that was missed until now."""
+        missed = self.missed()
+        return Shot(self._rng.choice(missed)) if missed else None
 
     def _failure(self) -> Failure | None:
         calls = self._s3_calls()
@@ -60,8 +72,7 @@ class Plan:
         for call, fault in self.unfailed():
             unfailed.setdefault(call, []).append(fault)
         failures = [Failure(call, faults[n % len(faults)]) for n, (call, faults) in enumerate(unfailed.items())]
-        # Only who finds an object that it does not remember writing asks for it.
-        return [*failures, Failure("s3 PUT raw", "lost reply", 2)] if "s3 HEAD raw" in unfailed else failures
+        return [*failures, replace(LOST, nth=2)] if "s3 HEAD raw" in unfailed else failures
 
     def _s3_calls(self) -> list[str]:
         return sorted(call for call in self.calls if call.startswith("s3 "))

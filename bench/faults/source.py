@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo import MongoClient
@@ -18,14 +18,24 @@ from bench.faults.servers import Installation
 from services.adapters.mongo import schema
 
 # Of a thousand actions.
-_MIX = {"insert": 430, "update": 330, "label": 80, "delete": 50, "odd": 50, "poison": 30, "drift": 20, "repair": 10}
+_MIX = {
+    "insert": 420,
+    "update": 320,
+    "label": 80,
+    "delete": 50,
+    "odd": 50,
+    "poison": 30,
+    "move": 20,
+    "drift": 20,
+    "repair": 10,
+}
 
 
 class Source:
     """Writes seeded actions, one after the other, so that the order of its record is the order of commits.
 
     `good` is each document as the lake has to show it: its last state within the contract. `refused` are the ids and
-    versions of states outside it. Documents never change their `event_time`; a deleted id may come again.
+    versions of states outside it. A deleted id may come again; times are corrected now and then, so rows move.
     """
 
     def __init__(self, installation: Installation, seed: int) -> None:
@@ -109,6 +119,8 @@ class Source:
             self._update(key)
         elif kind == "label":
             self._label(key)
+        elif kind == "move":
+            self._move(key)
         elif kind == "delete":
             self._delete(key)
         elif kind == "drift" and self.drifting.is_set():
@@ -119,6 +131,7 @@ class Source:
         if self._gone and self._rng.random() < 0.1:
             document = self._gone.pop()
             document["version"] += 1
+            document["event_time"] += timedelta(days=self._rng.choice((0, 0, -3)))
         else:
             document = self._new()
         self._insert(document, "insert")
@@ -165,6 +178,12 @@ class Source:
     def _update(self, key: str) -> None:
         self._set(key, {"amount_minor": self._rng.randrange(300_000)} if self._rng.random() < 0.5 else {})
         self._record(key, "update")
+
+    def _move(self, key: str) -> None:
+        """The time is corrected, and the row belongs to another day."""
+        days = self._rng.choice((-40, -2, -1, 1))
+        self._set(key, {"event_time": self.documents[key]["event_time"] + timedelta(days=days)})
+        self._record(key, "move")
 
     def _label(self, key: str) -> None:
         """Label and transaction in one database transaction, as the desk writes them."""
