@@ -36,8 +36,8 @@ def _verdict(hops: Sequence[Hop]) -> None:
             f":small[:gray[{fmt.literal(found.sentence)}]]",
             anchors=False,
         )
-        widths = [10, *[1, 10] * (len(hops) - 1), 1]
-        places = st.columns(widths, gap="xsmall", vertical_alignment="center")
+        widths = [9, *[1, 9] * (len(hops) - 1), 1]
+        places = st.columns(widths, gap="xsmall", vertical_alignment="top")
         for index, hop in enumerate(hops):
             name, state, figures = loop_view.station(hop)
             with places[2 * index].container(gap=None):
@@ -46,8 +46,7 @@ def _verdict(hops: Sequence[Hop]) -> None:
                 st.caption(figures)
             last = index == len(hops) - 1
             places[2 * index + 1].markdown(
-                f":gray[:material/{'replay' if last else 'arrow_forward'}:]",
-                help="The endpoint scores what comes in next." if last else None,
+                f":gray[:material/{'replay' if last else 'arrow_forward'}:]", text_alignment="center"
             )
 
 
@@ -59,15 +58,15 @@ def _table(hops: Sequence[Hop], now: datetime) -> None:
         alt="Every hop: state, what it says, lag, rate, counts in and out, waiting, quarantined, and the last error",
     )
     st.caption(
-        "Behind: the age of the newest thing that the hop has handed on. Rate: the mean of the last five minutes. In, "
-        "out and quarantined: since the beginning; scoring counts from its first start. –: not known, or no such thing."
+        "Behind: how long ago what the hop has yet to hand on came in from the hop before. Rate: the mean of the last "
+        "five minutes. In, out and quarantined: since the beginning. –: not known, or no such thing."
     )
 
 
-@st.fragment(run_every="2s", key="loop-body")
-def _body(part: str) -> None:
+@st.fragment(run_every="2s", key="loop-line")
+def _line() -> None:
+    """The verdict and the line of hops; stands on top of every part."""
     page.guard(Permission.VIEW_HEALTH)
-    now = datetime.now(UTC)
     try:
         with st.skeleton(150):
             read = _read()
@@ -75,13 +74,21 @@ def _body(part: str) -> None:
         page.broken(error)
         return
     page.stale(read)
-    hops = read.value
-    if not hops:
+    if not read.value:
         page.empty("No hop has reported yet", "The workers report within seconds of their start.")
         return
-    _verdict(hops)
-    if part == "hops":
-        _table(hops, now)
+    _verdict(read.value)
+
+
+@st.fragment(run_every="2s", key="loop-hops")
+def _hops() -> None:
+    page.guard(Permission.VIEW_HEALTH)
+    try:
+        hops = _read().value
+    except ServiceError:  # said above, by the line
+        return
+    if hops:
+        _table(hops, datetime.now(UTC))
 
 
 @st.fragment(run_every="2s", key="loop-chip")
@@ -95,16 +102,16 @@ def _chip() -> None:
 def _render() -> None:
     page.guard(Permission.VIEW_HEALTH)
     caption = "From a transaction's arrival to the model that scores the next one. Renewed every 2 seconds."
-    right = page.header(TITLE, caption=caption)
-    with right:
-        part = st.segmented_control(
-            "Part", list(PARTS), format_func=PARTS.__getitem__, default="hops", required=True, key="loop_part",
-            bind="query-params", label_visibility="collapsed",
-        )  # fmt: skip
+    with page.header(TITLE, caption=caption):
         _chip()
-    part = part or "hops"
-    _body(part)
-    if part == "connectors":
+    _line()
+    part = st.segmented_control(
+        "Part", list(PARTS), format_func=PARTS.__getitem__, default="hops", required=True, key="loop_part",
+        bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    if part == "hops":
+        _hops()
+    elif part == "connectors":
         loop_connectors.show(_stream)
     elif part == "quarantine":
         loop_quarantine.show()

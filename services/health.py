@@ -23,6 +23,7 @@ from services.health_model import (
     Warning,
     ago,
     is_paused,
+    lag_of,
     paused_by,
     worker_warning,
 )
@@ -251,14 +252,16 @@ class Health:
         status = statuses.get(name)
         if status is None:
             return Hop(key, title, HopState.DOWN, "Has never run here.")
-        now, lag = self._clock(), status.lag_seconds
-        hop = Hop(key, title, HopState.OK, "Running.", lag, status.counts, status.last_error, status.last_error_at)
+        now, lag = self._clock(), lag_of(status, self._clock())
+        hop = Hop(key, title, HopState.OK, "Running.", lag, status.counts)
+        if not (status.last_error or "").startswith("Paused"):  # that was asked for: no error, then or later
+            hop = replace(hop, last_error=status.last_error, last_error_at=status.last_error_at)
         if not status.is_down(now):
             hop = replace(hop, per_second=per_second(status, _RATES.get(name, ())) if name in _RATES else None)
             if is_paused(status):
                 sentence = paused_by(status, pause)
                 paused = f"{sentence[:1].upper()}{sentence[1:]}.".replace("Is paused", "Paused", 1)
-                return replace(hop, state=HopState.PAUSED, sentence=paused, last_error=None, last_error_at=None)
+                return replace(hop, state=HopState.PAUSED, sentence=paused)
         if (warning := worker_warning(status, now)) is not None:
             return replace(hop, state=HopState.DOWN, sentence=warning.sentence)
         if lag is not None and lag > lag_limit_seconds:

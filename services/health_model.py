@@ -91,6 +91,16 @@ def worker_warning(status: WorkerStatus, now: datetime, pause: Pause | None = No
     return None
 
 
+def lag_of(status: WorkerStatus, now: datetime) -> float | None:
+    """Its own word, and the time since it stopped moving: a worker that stands still falls behind meanwhile."""
+    if status.lag_seconds is None:
+        return None
+    stood = status.heartbeat_at if status.is_down(now) else now
+    if status.state is WorkerState.WAITING:
+        stood = status.state_since
+    return status.lag_seconds + max((now - stood).total_seconds(), 0.0)
+
+
 def paused_by(status: WorkerStatus, pause: Pause | None) -> str:
     """'is paused since 14:02:11 UTC by Ada Novak (maintenance)'."""
     since = f"is paused since {status.state_since:%H:%M:%S} UTC"

@@ -42,7 +42,7 @@ class Sample:
 class WorkerStatus:
     """One row of `workers`. Lag is in seconds (None: not known); counts are totals since the worker's first start.
 
-    `recent`: the counts of the last minutes, oldest first, for rates.
+    `recent`: the counts of the last minutes of this run, oldest first, for rates.
     """
 
     name: str
@@ -133,7 +133,6 @@ class Reporter:
         if self._counts is None:
             former = self._store.get(self._name)
             self._counts = dict(former.counts) if former else {}
-            self._recent = former.recent if former else ()
         totals = {key: self._counts.get(key, 0) + self._pending.get(key, 0) for key in {*self._counts, *self._pending}}
         recent = _kept(self._recent, Sample(now, totals))
         status = WorkerStatus(

@@ -35,7 +35,8 @@ def tasks(known: Tasks | None) -> str:
     if known is None:
         return fmt.MISSING
     counts = ((known.running, "running"), (known.paused, "paused"), (known.failed, "failed"))
-    return ", ".join(f"{count} {word}" for count, word in counts if count) or "none running"
+    told = ", ".join(f"{count} {word}" for count, word in counts if count) or "none running"
+    return told if known.at is None else f"{told} at {fmt.clock(known.at)}"
 
 
 @st.fragment(run_every="2s", key="loop-connectors")

@@ -99,13 +99,16 @@ def behind(hop: Hop) -> str:
 
 
 def station(hop: Hop) -> tuple[str, str, str]:
-    """The hop in the line of the loop (Markdown): its name, its state, and its two figures."""
+    """The hop in the line of the loop (Markdown): its name, its state, and its two figures.
+
+    A hop that has neither says what it has to say.
+    """
     look = LOOKS[hop.state]
     icon, _ = ROLES.get(hop.key, ("settings_ethernet", ""))
     name = f":material/{icon}: **{_whole(fmt.literal(hop.name))}**"
     state = f":{look.color}-badge[:material/{look.icon}: {look.word}]"
-    figures = [part for part in (behind(hop), rate(hop.per_second)) if part != fmt.MISSING]
-    return name, state, _whole(" · ".join(figures)) or fmt.MISSING
+    figures = [_whole(part) for part in (behind(hop), rate(hop.per_second)) if part != fmt.MISSING]
+    return name, state, "  \n".join(figures) or fmt.literal(hop.sentence)
 
 
 def row(hop: Hop, now: datetime) -> dict[str, str]:

@@ -326,7 +326,7 @@ def test_a_count_nobody_reports_has_a_rate_after_some_looks():
     assert seen[-1] == 3.0
 
 
-def test_a_reporter_keeps_samples_of_some_minutes_also_over_a_restart():
+def test_a_reporter_keeps_samples_of_some_minutes_of_its_run():
     statuses, moment = Statuses(), [NOW]
 
     def beats(count):
@@ -337,6 +337,19 @@ def test_a_reporter_keeps_samples_of_some_minutes_also_over_a_restart():
         return statuses.held["scorer"]
 
     assert per_second(beats(100), ("scored",)) == pytest.approx(2.0)
+    moment[0] += timedelta(minutes=3)  # stopped meanwhile: that is no slow scoring
     last = beats(400)
     assert 20 <= len(last.recent) <= 23
     assert per_second(last, ("scored",)) == pytest.approx(2.0)
+
+
+def test_what_stands_still_falls_behind_by_the_clock():
+    assert health(Statuses(PAUSED)).hops()[2].lag_seconds == 1.0 + 300.0
+    silent = status("stream", heartbeat_at=NOW - timedelta(seconds=40))
+    assert health(Statuses(silent)).hops()[2].lag_seconds == 1.0 + 40.0
+    assert health(Statuses(status("stream"))).hops()[2].lag_seconds == 1.0
+
+
+def test_a_pause_that_is_over_is_no_last_error():
+    resumed = status("stream", last_error="Paused by the Kafka Connect API at 11:55.", last_error_at=NOW)
+    assert health(Statuses(resumed)).hops()[2].last_error is None
