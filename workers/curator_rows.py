@@ -87,7 +87,7 @@ def parse(records: Iterable[bytes | Event], table: LakeTable, start_offset: int 
             refusals.append(Refusal(number, None, "not a line of JSON"))
         except Refused as error:
             refusals.append(Refusal(number, offset, str(error), _moment(at)))
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             refusals.append(Refusal(number, offset, _sentence(error), _moment(at)))
     arrow, bad = _checked(rows, places, table)
     ordered = sorted((*refusals, *bad), key=lambda refusal: refusal.line)

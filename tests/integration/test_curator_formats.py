@@ -251,3 +251,11 @@ def test_a_document_copied_by_the_connector_is_older_than_every_change_and_says_
     desk.objects.put(name("{t}+{p}+{s:010d}.json", 0, 1), _lines([events[2]]))
     desk.fold()
     assert desk.rows()["a"]["version"] == 2
+
+
+def test_a_value_nested_too_deep_to_be_looked_through_is_refused_alone() -> None:
+    deep = b'{"a":' * 900 + b'{"$numberInt":"1"}' + b"}" * 900
+    event = orjson.dumps(of_source_connector(history()[0])).replace(b'"risk":0.25', b'"risk":' + deep)
+    parsed = parse([event, orjson.dumps(history()[0])], TRANSACTIONS_TABLE)
+    assert parsed.changes.num_rows == 1
+    assert [refusal.line for refusal in parsed.refusals] == [0]
