@@ -24,7 +24,7 @@ ATTEMPTS = 3
 # botocore has two roots for "nobody answered": what failed on the way, and what failed to connect at all.
 UNREACHABLE = (HTTPClientError, NotConnected)
 
-_NOT_FOUND = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "404"}
+_NOT_FOUND = {"ResourceNotFound", "ResourceNotFoundException", "NotFoundException", "NoSuchKey", "NoSuchBucket", "404"}
 _CONFLICT = {"ResourceInUse", "ConflictException", "ResourceConflictException"}
 _TRANSIENT = {
     "ThrottlingException",
@@ -49,8 +49,16 @@ _REFUSED = {
     "ValidationError",
     "InvalidParameterValueException",
     "InvalidRequestContentException",
+    "BadRequestException",
 }
-_CREDENTIALS = {"AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "ExpiredTokenException"}
+_CREDENTIALS = {
+    "AccessDeniedException",
+    "AccessDenied",
+    "UnrecognizedClientException",
+    "ExpiredTokenException",
+    "ForbiddenException",
+    "UnauthorizedException",
+}
 # SageMaker has one code, ValidationException, for "unknown name", "name taken" and "busy"; only the sentence tells.
 _SAYS_NOT_FOUND = re.compile(r"not found|could not find|cannot find|does not exist|non-?existent", re.IGNORECASE)
 _SAYS_CONFLICT = re.compile(r"already exist|in-progress|in progress|must be unique|cannot update", re.IGNORECASE)

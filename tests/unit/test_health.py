@@ -339,7 +339,7 @@ def test_a_reporter_keeps_samples_of_some_minutes_of_its_run():
     assert per_second(beats(100), ("scored",)) == pytest.approx(2.0)
     moment[0] += timedelta(minutes=3)  # stopped meanwhile: that is no slow scoring
     last = beats(400)
-    assert 20 <= len(last.recent) <= 23
+    assert 18 <= len(last.recent) <= 23
     assert per_second(last, ("scored",)) == pytest.approx(2.0)
 
 
