@@ -63,7 +63,7 @@ class View:
 
 
 class Cells:
-    """Safe to share between threads: one reads, the others wait for it."""
+    """Safe to share between threads: of those that need the same view one reads it, and the others wait."""
 
     def __init__(self, lake: Lake, engine: Engine, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._lake, self._engine, self._monotonic = lake, engine, monotonic
@@ -143,14 +143,14 @@ class Cells:
         with self._lock:
             pieces = self._views.setdefault(key, _Pieces())
             self._views.move_to_end(key)
-            stale = pieces.stale(state.days, first, last)
-            for run in _runs(stale):
-                rows = self._run(query, run, state)
-                pieces.put(run, rows)
+        with pieces.lock:
+            for run in _runs(pieces.stale(state.days, first, last)):
+                pieces.put(run, self._run(query, run, state))
             view = pieces.view()
+        with self._lock:
             while len(self._views) > 1 and sum(held.nbytes for held in self._views.values()) > LIMIT_BYTES:
                 self._views.popitem(last=False)
-            return view
+        return view
 
     def _run(
         self, query: Callable[[date, date, bool], LakeQuery], run: Sequence[StoredPartition], state: RollupState
@@ -164,6 +164,8 @@ class _Pieces:
     """The days of one view. The same files hold the same rows for ever, so their paths say whether a day is stale."""
 
     def __init__(self) -> None:
+        # Whoever holds it may read and change the rest.
+        self.lock = threading.Lock()
         self._paths: dict[date, frozenset[str]] = {}
         self._rows: dict[date, pa.Table] = {}
         self._codes: dict[str, dict[str, int]] = {}
