@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.adapters.iceberg import MAX_FILE_ROWS, IcebergLake, Partition
+from services.adapters.iceberg import IcebergLake
+from services.adapters.iceberg_files import MAX_FILE_ROWS, Partition
 from services.lake_schema import LakeTable
 from workers.curator_fold import added, superseded
 

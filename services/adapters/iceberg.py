@@ -1,6 +1,6 @@
 """The Iceberg tables of the lake. Satisfies `services.lake.LakeReader` and what `workers.curator` writes through.
 
-Invariants: a write is one commit that replaces whole partitions and carries the folded position in its summary; it
+Invariants: a write is one commit that replaces whole files and carries the folded position in its summary; it
 succeeds only on the snapshot it was computed from, so two writers cannot both move the position.
 """
 
@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -26,12 +23,8 @@ from pyiceberg.exceptions import (
     ValidationException,
 )
 from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
-from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import assign_fresh_schema_ids
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
-from pyiceberg.transforms import DayTransform, MonthTransform, Transform
 
 from services.adapters.iceberg_catalog import (
     between,
@@ -39,42 +32,17 @@ from services.adapters.iceberg_catalog import (
     partition_of_value,
     translated,
 )
+from services.adapters.iceberg_files import Partition as Partition
+from services.adapters.iceberg_files import create, write
 from services.adapters.iceberg_keys import KeyIndex
 from services.adapters.iceberg_manifests import Manifests, MonthlyOverwrite, OneSnapshot
 from services.adapters.s3 import ObjectStore
 from services.errors import Conflict, NotFound, Unavailable
 from services.lake import TableState
-from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES, LakeTable, PartitionBy
+from services.lake_schema import NAMESPACE, POSITION_PROPERTY, TABLES
 from services.settings import Settings
 
-_WRITERS = _READERS = 4
-# A change rewrites the file its row is in: this bounds what one change can cost.
-MAX_FILE_ROWS = 65_536
-_PROPERTIES = {
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "20",
-    # A commit that lost a race must be computed again from what won, never merely retried.
-    "commit.retry.num-retries": "0",
-    "write.parquet.compression-codec": "zstd",
-    # Only what prunes: bounds of every column would make each manifest larger than a small partition.
-    "write.metadata.metrics.default": "none",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Partition:
-    """The files of one partition. `start` is its first day."""
-
-    start: date
-    tasks: tuple[FileScanTask, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(task.file.record_count for task in self.tasks)
-
-    @property
-    def paths(self) -> frozenset[str]:
-        return frozenset(task.file.file_path for task in self.tasks)
+_READERS = 4
 
 
 class IcebergLake:
@@ -97,7 +65,7 @@ class IcebergLake:
                 pass
             for table in TABLES.values():
                 try:
-                    self._create(table)
+                    create(self._catalog, table, self._settings.bucket)
                 except TableAlreadyExistsError:
                     continue
 
@@ -240,7 +208,7 @@ class IcebergLake:
                     for former, rows in pieces:
                         for task in (task for partition in former for task in partition.tasks):
                             commit.delete_data_file(task.file)
-                        for file in _write(table, TABLES[name], rows):
+                        for file in write(table, TABLES[name], rows):
                             commit.append_data_file(file)
                 transaction.commit_transaction()
             except (CommitFailedException, ValidationException) as error:
@@ -312,45 +280,8 @@ class IcebergLake:
             raise NotFound(f"The lake has no table {name} yet; the curator creates it.")
         return table
 
-    def _create(self, kind: LakeTable) -> None:
-        schema = assign_fresh_schema_ids(self._catalog._convert_schema_if_needed(kind.schema))
-        transform: Transform[Any, int] = DayTransform() if kind.partition_by is PartitionBy.DAY else MonthTransform()
-        source = schema.find_field(kind.time_column).field_id
-        field = PartitionField(source, 1000, transform, f"{kind.time_column}_{kind.partition_by}")
-        metrics = {f"write.metadata.metrics.column.{kind.time_column}": "full"}
-        if kind.key is not None:
-            metrics[f"write.metadata.metrics.column.{kind.key}"] = "truncate(16)"
-        self._catalog.create_table(
-            (NAMESPACE, kind.name),
-            schema,
-            location=f"s3://{self._settings.bucket}/warehouse/{NAMESPACE}/{kind.name}",
-            partition_spec=PartitionSpec(field),
-            properties=_PROPERTIES | metrics,
-        )
-
 
 def _require_snapshot(table: Table, name: str, snapshot_id: int | None) -> None:
     """PyIceberg plans no files for a snapshot it does not know; here that is an error, not an empty lake."""
     if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
         raise NotFound(f"Snapshot {snapshot_id} of the lake's {name} is not kept any more.")
-
-
-def _write(table: Table, kind: LakeTable, rows: pa.Table) -> list[DataFile]:
-    """Write the rows as files that no snapshot names yet, one or more a partition, several at a time.
-
-    PyIceberg would look through all rows once for each partition; sorted by time, partitions are mere slices.
-    """
-    if rows.num_rows == 0:
-        return []
-    rows = rows.take(pc.sort_indices(rows[kind.time_column])).combine_chunks()
-    unit = "day" if kind.partition_by is PartitionBy.DAY else "month"
-    starts = pc.floor_temporal(rows[kind.time_column], unit=unit).cast(pa.int64()).to_numpy()
-    bounds = [0, *(np.flatnonzero(np.diff(starts)) + 1).tolist(), rows.num_rows]
-
-    bounds = sorted({*bounds, *(at for low, high in pairwise(bounds) for at in range(low, high, MAX_FILE_ROWS))})
-
-    def write(first: int, last: int) -> list[DataFile]:
-        return list(_dataframe_to_data_files(table.metadata, rows.slice(first, last - first), table.io))
-
-    with ThreadPoolExecutor(_WRITERS, thread_name_prefix="lake") as pool:
-        return [file for files in pool.map(write, bounds[:-1], bounds[1:]) for file in files]
