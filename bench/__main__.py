@@ -43,10 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:<12} {about}")
         return 0
     if chosen.name == "screenshots":
-        from bench.screenshots import take
+        from bench.screenshots import NoFolder, take
 
-        for path in take(chosen.out, chosen.state):
-            print(path)
+        try:
+            for path in take(chosen.out, chosen.state):
+                print(path)
+        except NoFolder as error:
+            print(error, file=sys.stderr)
+            return 2
         return 0
     figures = importlib.import_module(f"bench.{chosen.name}").run(
         **{name: value for name, value in vars(chosen).items() if name not in ("name", "json")}

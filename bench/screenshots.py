@@ -25,10 +25,13 @@ SCREENS = {
 _BUSY = '[data-testid="stSkeleton"], [data-testid="stStatusWidget"], [data-stale="true"]'
 
 
+class NoFolder(Exception):
+    """The message says why there is no place for the pictures."""
+
+
 def take(out: str, state: str | None = None) -> Iterator[Path]:
     """Start a desk (or use the one of `state`), take every picture, yield its path as it is written."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_for(out)
     own = tempfile.mkdtemp(prefix="fraud-desk-pictures-") if state is None else None
     desk = Desk.start(Path(state or f"{own}/state"))
     try:
@@ -53,6 +56,17 @@ def take(out: str, state: str | None = None) -> Iterator[Path]:
         desk.stop()
         if own:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def folder_for(out: str) -> Path:
+    """The folder of the pictures, made if need be. Raises NoFolder for a place where none can be."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "a file of that name is there" if isinstance(error, FileExistsError) else error.strerror
+        raise NoFolder(f"No picture was taken: {out} cannot be a folder ({reason}); give another --out.") from error
+    return folder
 
 
 def picture(page: Page, url: str, path: Path, *, full_page: bool = False) -> Path:

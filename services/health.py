@@ -27,7 +27,15 @@ from services.health_model import (
     paused_by,
     worker_warning,
 )
-from services.health_outside import UNUSABLE, connectors_problem, endpoint_problem, guarded, hop_of_connectors, in_raw
+from services.health_outside import (
+    UNUSABLE,
+    connectors_problem,
+    endpoint_problem,
+    guarded,
+    hop_of_connectors,
+    in_raw,
+    worse,
+)
 from services.health_watch import Watch
 from services.reconciliation_run import StreamPlace
 from services.training import Experiment, ExperimentState
@@ -36,7 +44,12 @@ from services.worker_status import StatusStore, WorkerState, WorkerStatus, utc_n
 SCORING_LAG_SECONDS = 15.0
 STREAM_LAG_SECONDS = 60.0
 LAKE_LAG_SECONDS = 90.0
-_RATES = {"scorer": ("scored",), "stream": ("transactions", "labels"), "curator": ("folded", "quarantined")}
+_RATES = {
+    "scorer": ("scored",),
+    "stream": ("transactions", "labels"),
+    "sink": ("transactions", "labels"),
+    "curator": ("folded", "quarantined"),
+}
 Statuses = Mapping[str, WorkerStatus]
 
 
@@ -183,6 +196,8 @@ class Health:
         if statuses is not None and "stream" not in statuses and self._connectors and self._connectors.configured:
             return hop_of_connectors(self._connectors.list())
         hop = self._worker("stream", "Stream to S3", statuses, STREAM_LAG_SECONDS, pause=pause)
+        if statuses is not None and "sink" in statuses:  # by way of Kafka: two processes are one hop
+            hop = worse(hop, self._worker("sink", "Stream to S3", statuses, STREAM_LAG_SECONDS, key="stream"))
         if place is None:
             return hop
         if place.copying and hop.state in (HopState.OK, HopState.LAGGING):

@@ -63,6 +63,7 @@ class StoreFigures:
 MEANING = {
     "scorer": ("Scoring", "new transactions arrive but wait unscored; open alerts can still be decided"),
     "stream": ("The stream to S3", "fraud rates and training see nothing newer; nothing is lost"),
+    "sink": ("The way from Kafka to S3", "fraud rates and training see nothing newer; Kafka keeps the records"),
     "curator": ("The lake's curator", "fraud rates and training see nothing newer; nothing is lost"),
     "lifecycle": ("The training and deployment worker", "requests are kept and wait; scoring goes on"),
 }

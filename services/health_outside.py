@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from services.connectors import Connector, ConnectorState
@@ -63,6 +64,14 @@ def hop_of_connectors(connectors: Sequence[Connector]) -> Hop:
     else:
         state, sentence = HopState.IDLE, f"{connectors[0].name} is {connectors[0].state.lower()}."
     return Hop("stream", "Stream to S3", state, sentence, last_error=stopped.failure if stopped else None)
+
+
+def worse(first: Hop, second: Hop) -> Hop:
+    """Of two processes that are one hop: what the one that is worse off says, and both lags together."""
+    order = (HopState.OK, HopState.IDLE, HopState.LAGGING, HopState.PAUSED, HopState.DOWN)
+    hop = max(first, second, key=lambda hop: order.index(hop.state))
+    lags = [hop.lag_seconds for hop in (first, second) if hop.lag_seconds is not None]
+    return replace(hop, lag_seconds=sum(lags) if lags else None)
 
 
 def in_raw(place: StreamPlace | None) -> int | None:

@@ -350,6 +350,16 @@ def test_what_stands_still_falls_behind_by_the_clock():
     assert health(Statuses(status("stream"))).hops()[2].lag_seconds == 1.0
 
 
+def test_by_way_of_kafka_both_processes_are_the_stream():
+    both = Statuses(*map(status, NAMES), status("sink", lag_seconds=2.0))
+    hop = health(both).hops()[2]
+    assert (hop.key, hop.state, hop.lag_seconds) == ("stream", HopState.OK, 3.0)
+    silent = status("sink", heartbeat_at=NOW - timedelta(seconds=30))
+    broken = health(Statuses(*map(status, NAMES), silent))
+    assert broken.hops()[2].sentence.startswith("The way from Kafka to S3 stopped at 11:59:30 UTC")
+    assert [warning.key for warning in broken.warnings()] == ["sink"]
+
+
 def test_a_pause_that_is_over_is_no_last_error():
     resumed = status("stream", last_error="Paused by the Kafka Connect API at 11:55.", last_error_at=NOW)
     assert health(Statuses(resumed)).hops()[2].last_error is None
