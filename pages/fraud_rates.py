@@ -113,8 +113,9 @@ def _answer(view: View, dimensions: Sequence[Dimension], point: Point | None) ->
 def _body(now: datetime) -> None:
     right = page.header(TITLE)
     with page.content():
-        dimensions = _dimensions()
-        rates_bar.check_address(dimensions, _values)
+        with st.skeleton(560):
+            dimensions = _dimensions()
+            rates_bar.check_address(dimensions, _values)
         choice = rates_bar.bar(dimensions, _values, now=now)
         rates_bar.ignored(choice)
         point = rates_choice.point_from(st.query_params.get_all(rates_drill.ADDRESS))

@@ -46,7 +46,7 @@ def _load(query: RatesQuery, only_fraud: bool, cursor: str | None, limit: int) -
 
 def draw(choice: Choice, point: Point, query: RatesQuery) -> None:
     """The panel; `query` is what `ui.rates_choice.behind` makes of the point."""
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=True, gap="xsmall", key="rates-drill"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{fmt.literal(title(choice, point))}**", width="stretch")
             st.button(
@@ -137,14 +137,14 @@ def _table(frame: pd.DataFrame, choice: Choice) -> None:
         key="rates-drill-table",
         placeholder=fmt.MISSING,
         column_config={
-            "open": st.column_config.LinkColumn("", display_text=":material/open_in_new:", width=36, help="Open"),
+            "open": st.column_config.LinkColumn("", display_text=":material/open_in_new:", width=34, help="Open"),
             "event_time": st.column_config.DatetimeColumn(
-                "Time", timezone=choice.zone, format="D MMM HH:mm", width=96, help=f"Time of payment, {choice.zone}"
+                "Time", timezone=choice.zone, format="D MMM HH:mm", width=92, help=f"Time of payment, {choice.zone}"
             ),
-            "amount": text("Amount", alignment="right", width=88),
-            "merchant_name": text("Merchant", width=124),
-            "label": text("Label", width=66),
-            "score": number("Score", format="%.3f", width=58),
+            "amount": text("Amount", alignment="right", width=80),
+            "merchant_name": text("Merchant", width=106),
+            "label": text("Label", width=62),
+            "score": number("Score", format="%.3f", width=52),
         },
         alt="The transactions behind the point, newest first, each with a link to its own screen",
     )

@@ -25,13 +25,15 @@ def heat(cells: pd.DataFrame, first: Folded, second: Folded, look: Look, *, titl
     if cells.empty or not cells["transactions"].sum():
         return charts.empty("No transactions in this range with these filters", colors=look.colors, height=MIN_HEIGHT)
     height = max(MIN_HEIGHT, 92 + ROW_HEIGHT * len(first.names))
-    figure = charts.figure(colors=look.colors, height=height, x_title=titles[1], y_title=titles[0])
+    figure = charts.figure(colors=look.colors, height=height, x_title=titles[1])
     rows = {(row["first"], row["second"]): row for row in cells.to_dict("records")}
     grid = [[rows.get((a, b)) for b in second.names] for a in first.names]
+    sure = [float(row[look.measure.column]) for row in rows.values() if not row["small"]]
+    limit = 0.4 * max(sure, default=float("inf"))
     names = [[_short(b) for b in second.names], [_short(a) for a in first.names]]
     figure.add_trace(
         go.Heatmap(
-            x=names[0], y=names[1], z=[[_shade(row, look) for row in line] for line in grid], xgap=3, ygap=3,
+            x=names[0], y=names[1], z=[[_shade(row, look, limit) for row in line] for line in grid], xgap=3, ygap=3,
             colorscale=[[0, charts.faded(look.colors.fraud, 0.04)], [1, charts.faded(look.colors.fraud, 0.72)]],
             showscale=False, hoverinfo="skip", zmin=0,
         )
@@ -39,6 +41,10 @@ def heat(cells: pd.DataFrame, first: Folded, second: Folded, look: Look, *, titl
     _targets(figure, grid, first, second, names, look)
     figure.update_xaxes(side="top", type="category", tickangle=0, ticks="", showline=False)
     figure.update_yaxes(autorange="reversed", type="category", ticks="", gridcolor="rgba(0,0,0,0)")
+    figure.add_annotation(
+        x=0, y=1, xref="paper", yref="paper", xanchor="right", yanchor="bottom", xshift=-6, yshift=8, showarrow=False,
+        text=inert(titles[0]), font={"color": look.colors.muted, "size": 12},
+    )  # fmt: skip
     figure.update_layout(paper_bgcolor=look.colors.background, dragmode=False)
     return figure
 
@@ -48,15 +54,15 @@ def _short(value: str) -> str:
     return inert(words if len(words) <= 16 else f"{words[:15]}…")
 
 
-def _shade(row: dict[Any, Any] | None, look: Look) -> float | None:
-    """The rate; for few frauds the lower end of the interval by count, in proportion."""
+def _shade(row: dict[Any, Any] | None, look: Look, limit: float) -> float | None:
+    """The rate; on few frauds the lower end of the interval by count, in proportion, and never above `limit`."""
     if row is None or pd.isna(row[look.measure.column]):
         return None
     rate = float(row[look.measure.column])
     if not row["small"]:
         return rate
     by_count = float(row["fraud_bps_count"])
-    return rate * float(row["bps_count_low"]) / by_count if by_count else 0.0
+    return min(limit, rate * float(row["bps_count_low"]) / by_count) if by_count else 0.0
 
 
 def _targets(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 import pandas as pd
@@ -64,8 +65,19 @@ class View:
             return None
         return rates_frames.aligned(self.result.frame, self.former.frame)
 
-    def headline_former(self) -> Former | None:
+    @property
+    def former_from(self) -> datetime | None:
+        """When the former data begin, where they miss more than a tenth of the period; its end where there are none."""
         if self.former is None or self.before is None:
+            return None
+        frame, length = self.former.frame, self.before.end - self.before.start
+        seen = frame.loc[frame["transactions"] > 0, "bucket"]
+        first: datetime = seen.min().to_pydatetime() if len(seen) else self.before.end
+        return first if first - self.before.start > length / 10 else None
+
+    def headline_former(self) -> Former | None:
+        """Nothing where the lake holds only a part of it: a change against that would say little."""
+        if self.former is None or self.before is None or self.former_from is not None:
             return None
         words = rates_choice.range_words(self.before.start, self.before.end, self.choice.zone)
         words = words.removesuffix(f" {self.choice.end:%Y}")
@@ -137,6 +149,18 @@ def notes(view: View) -> list[str]:
     return [" ".join(found)]
 
 
+def _former(view: View) -> str:
+    if view.before is None or view.former is None:
+        return ""
+    if view.former.frame.empty:
+        return " The lake has nothing of the former period."
+    text = "" if view.pairs else " Dashed: the former period."
+    if view.former_from is not None:
+        since = rates_choice.bucket_words(view.former_from, "day", view.choice.zone)
+        text += f" The lake holds it from {since} only, so changes are not given."
+    return text
+
+
 def _scale(view: View) -> str:
     choice = view.choice
     zone = fmt.literal(choice.zone)
@@ -146,10 +170,7 @@ def _scale(view: View) -> str:
         text = f"Basis points per {choice.bucket}, {zone}; click a point for its transactions."
     if choice.coarser:
         text += f" By the {choice.coarser} this range has too many points to read."
-    if choice.compare and not view.pairs:
-        text += (
-            " Dashed: the former period." if view.aligned is not None else " The lake has nothing of the former period."
-        )
+    text += _former(view)
     for dimension, folded in zip(choice.dimensions, (view.first, view.second), strict=False):
         if folded.rest:
             text += f" Other: {len(folded.rest)} more by {fmt.literal(fmt.word(dimension)).lower()}."

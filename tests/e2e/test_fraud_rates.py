@@ -1,0 +1,40 @@
+"""A manager follows a rise in the fraud rate down to the transactions, and sends somebody else the link."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from playwright.sync_api import expect
+
+from bench.screenshots import settle
+
+POINT = ".st-key-rates-chart .scatterlayer .trace .points path"
+
+
+def test_a_click_on_a_point_opens_its_transactions_and_the_link_opens_the_same_view(desk: Any, signed_in: Any) -> None:
+    page = signed_in("manager")
+    page.goto(f"{desk.url}/fraud_rates?rates_by=Channel&rates_measure=By+count&rates_compare=true")
+    expect(page.get_by_text("Fraud by count").first).to_be_visible()
+    settle(page)
+    page.locator(POINT).first.hover(force=True)
+    page.locator(POINT).first.click(force=True)
+    panel = page.locator(".st-key-rates-drill")
+    expect(panel.get_by_text(re.compile(r"^1 to \d+ of [\d,]+, newest first$"))).to_be_visible()
+    said = panel.inner_text()
+    assert "rates_point=" in page.url
+    assert "rates_zone=" in page.url
+
+    page.get_by_role("button", name="Export").first.click()
+    with page.expect_download() as csv:
+        page.locator(".st-key-rates-csv button").click()
+    assert csv.value.suggested_filename.endswith("-by-channel-week.csv")
+    with page.expect_download() as png:
+        page.get_by_role("button", name="PNG").click()
+    assert png.value.suggested_filename.endswith("-by-channel-week.png")
+
+    other = signed_in("admin", timezone_id="Asia/Tokyo")
+    other.goto(page.url)
+    settle(other)
+    expect(other.locator(".st-key-rates-drill").get_by_text(re.compile("newest first"))).to_be_visible()
+    assert other.locator(".st-key-rates-drill").inner_text() == said
