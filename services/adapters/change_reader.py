@@ -34,9 +34,9 @@ LENIENT: CodecOptions[Document] = CodecOptions(
 _RAW = CodecOptions(document_class=RawBSONDocument)
 _OPERATIONS = frozenset({"insert", "update", "replace", "delete"})
 _TOO_LARGE = 10334
-_SERVER_BATCH = 2000
-# What is read ahead is bounded: one batch here, one in the queue, one being worked on.
-_BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
+_SERVER_BATCH = 1000
+# What is read ahead is bounded: one batch being filled, some in the queue, one being worked on.
+_BATCH_EVENTS, _BATCH_BYTES, _AHEAD = 500, 4 * 1024 * 1024, 4
 
 
 class Change(NamedTuple):
@@ -98,7 +98,7 @@ class ChangeReader:
         self._db, self._raw = db, db.with_options(codec_options=_RAW)
         self._pipeline, self._wait_ms = list(pipeline), int(wait_seconds * 1000)
         self._read_to, self._started_at = token, started_at
-        self._ready: queue.Queue[_Batch | Exception] = queue.Queue(1)
+        self._ready: queue.Queue[_Batch | Exception] = queue.Queue(_AHEAD)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="changes", daemon=True)
         self._stamp: tuple[int, datetime] = (0, datetime.fromtimestamp(0, UTC))
