@@ -32,6 +32,8 @@ from workers.curator_rates import hourly_rates
 
 DAYS = 365
 LAST = date(2026, 10, 31)
+# Only so many days of transactions are stored: all that is read. The rollup is of every day.
+STORED_DAYS = 120
 _MADE_DAYS = 8
 _MADE_ON = date(2026, 1, 1)
 _ACCESS = {"AWS_ACCESS_KEY_ID": "AKIDBENCH", "AWS_SECRET_ACCESS_KEY": "bench-secret"}
@@ -133,10 +135,10 @@ def make(folder: Path, transactions: int) -> MadeLake:
     rollups = [hourly_rates(day, datetime(2026, 1, 2, tzinfo=UTC)) for day in made]
     place = {"partitions": {}, "cluster_time": f"{LAST}T23:59:59+00:00", "next_offset": transactions}
     snapshot = tables.replace(
-        "transactions", _year(made, "event_time"), {"fraud.transactions": place}, expected_snapshot=None
+        "transactions", _year(made, "event_time", STORED_DAYS), {"fraud.transactions": place}, expected_snapshot=None
     )
     position = {"transactions_snapshot": snapshot, "layout": RATES_LAYOUT, "dimensions": as_json(DEFAULT)}
-    tables.replace("rates_hourly", _year(rollups, "hour"), position, expected_snapshot=None)
+    tables.replace("rates_hourly", _year(rollups, "hour", DAYS), position, expected_snapshot=None)
     return MadeLake(settings, tables, folder / "bench" / "warehouse" / "fraud" / "transactions" / "data")
 
 
@@ -151,8 +153,9 @@ def _made_day(rows: int, number: int) -> pa.Table:
     return made.append_column(pa.field("cluster_time", TIME, False), made["event_time"])
 
 
-def _year(made: list[pa.Table], time_column: str) -> Iterator[tuple[list[Partition], pa.Table]]:
-    for number in range(DAYS):
+def _year(made: list[pa.Table], time_column: str, days: int) -> Iterator[tuple[list[Partition], pa.Table]]:
+    """The last `days` of the year."""
+    for number in range(DAYS - days, DAYS):
         day = LAST - timedelta(days=DAYS - 1 - number)
         rows = made[number % len(made)]
         at = rows.schema.get_field_index(time_column)

@@ -12,7 +12,7 @@ from services.adapters.iceberg_catalog import translated
 from services.lake_schema import RATES_TABLE, rates_schema
 
 # Small row groups: a chart reads one cuboid and some hours of a day, not all of it.
-_PROPERTIES: dict[str, Any] = {"write.parquet.row-group-limit": "4096"}
+_PROPERTIES: dict[str, Any] = {"write.parquet.row-group-limit": "16384"}
 
 
 def prepare_rollup(lake: IcebergLake, keys: Sequence[str]) -> None:
