@@ -113,6 +113,8 @@ def random_events(rng: random.Random, count: int) -> tuple[list[bytes], dict[str
                 value = rng.choice(["fraud", "genuine", "inconclusive"])
                 document = document | {"label": {"value": value}, "version": document["version"] + 1}
                 document["alert"] = {"status": "closed"}
+                if rng.random() < 0.3:  # its time is corrected, so that it belongs to another day
+                    document["event_time"] = iso(START + timedelta(days=rng.randrange(6)))
                 state[document["_id"]] = document
         lines.append(line(document, offset, operation=kind, seconds=offset))
     return lines, state
