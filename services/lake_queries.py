@@ -206,7 +206,9 @@ def _days() -> str:
 
 
 def _range(first: date, last: date) -> dict[str, str | int]:
-    return {"first": f"{first} 00:00:00", "end": f"{last + timedelta(days=1)} 00:00:00"}
+    """The hours of whole days. A clock can say 31 December 9999, after which there is no day."""
+    end = f"{last + timedelta(days=1)} 00:00:00" if last < date.max else f"{last} 23:59:59.999999"
+    return {"first": f"{first} 00:00:00", "end": end}
 
 
 def _listed(keys: Sequence[str]) -> str:

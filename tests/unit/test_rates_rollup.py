@@ -192,6 +192,14 @@ def test_values_come_by_number_of_transactions(size: str) -> None:
     assert tuple(dimension.key for dimension in rates.dimensions()) == DIMENSIONS
 
 
+def test_a_clock_that_says_year_9999_or_1_spoils_no_chart(size: str) -> None:
+    wrong = [datetime(9999, 12, 31, 23, 59, tzinfo=UTC), datetime(1, 1, 1, 0, 1, tzinfo=UTC)]
+    rates = rates_of([transaction(), *(transaction(event_time=at, channel="ecom") for at in wrong)])
+    assert rates.values("channel") == ("ecom", "pos")
+    month = RatesQuery(day(5, 1), day(6, 2), "day", "Asia/Kolkata", ("channel",))
+    assert rates.table(month).total.transactions == 1
+
+
 def test_days_are_read_once_and_again_only_when_their_files_changed(size: str) -> None:
     lake = lake_of([transaction(event_time=NOW - timedelta(days=number)) for number in range(10)])
     now = [0.0]
