@@ -115,7 +115,8 @@ def test_a_row_whose_event_time_changes_moves_and_leaves_nothing_behind(desk: De
 
 def test_small_commits_leave_few_files_and_one_manifest_a_month(desk: Desk) -> None:
     rng = random.Random(3)
-    curator, offset, state = desk.curator(), 0, {}
+    folder = curator_topics.TopicFolder(desk.tables, desk.objects, TOPIC, TRANSACTIONS_TABLE)
+    offset, state = 0, {}
     for number in range(14):
         lines = []
         for key in (f"t{number}", f"t{rng.randrange(number + 1)}"):
@@ -124,7 +125,7 @@ def test_small_commits_leave_few_files_and_one_manifest_a_month(desk: Desk) -> N
             lines.append(line(document, offset, operation="replace", seconds=number))
             offset += 1
         desk.put(lines, offset - 2)
-        curator.cycle()
+        folder.fold()
     assert {key: row["version"] for key, row in desk.rows().items()} == state
     files = desk.tables.files("transactions").values()
     assert len(files) <= 5
