@@ -122,13 +122,20 @@ class Rates:
         (dimension,) = _require(state, [key])
         if dimension.column == AMOUNT_BAND:
             return tuple(name for _, name in AMOUNT_BANDS)
-        view = self._cells.counted_values(state)
-        if key not in view.values.get("dimension", ()):
+        if state.small:
+            view = self._cells.all_quarters(state)
+            column, where = key, "true"
+        else:
+            view = self._cells.counted_values(state)
+            if key not in view.values.get("dimension", ()):
+                return ()
+            column, where = "value", f"dimension = {view.values['dimension'].index(key)}"
+        if not view.rows.num_columns:
             return ()
-        sql = f"""SELECT value FROM counted WHERE dimension = {view.values["dimension"].index(key)}
-                  GROUP BY value ORDER BY sum(transactions) DESC, value"""
-        codes = execute(self._db, sql, {"counted": view.rows}, {})["value"].to_pylist()
-        return tuple(view.values["value"][code] for code in codes)
+        sql = f'SELECT "{column}" AS code, sum(transactions) AS many FROM counted WHERE {where} GROUP BY 1'
+        counted = execute(self._db, sql, {"counted": view.rows}, {}).to_pylist()
+        found = sorted((-row["many"], view.values[column][row["code"]]) for row in counted)
+        return tuple(value for _, value in found)
 
     def table(self, query: RatesQuery) -> RatesResult:
         """The sums and rates of a chart."""

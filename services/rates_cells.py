@@ -89,6 +89,10 @@ class Cells:
 
         return self._view(state, ("quarters", *wanted), query, first, last)
 
+    def all_quarters(self, state: RollupState) -> View:
+        """The whole of a small rollup, from which charts are made too."""
+        return self.quarters(state, state.keys, min(state.days, default=EPOCH), max(state.days, default=EPOCH))
+
     def local_days(self, state: RollupState, keys: Sequence[str], zone: str, first: date, last: date) -> View:
         """Sums by local date of the zone (`moment`: days since 1970) of the UTC days first..last."""
         wanted = tuple(keys)
