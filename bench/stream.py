@@ -2,7 +2,7 @@
 
 The same changes for everybody: transactions inserted and then scored. The limit is a program that reads the change
 stream with pymongo and does nothing with it; beside it one that does not even decode the documents. They run one after
-the other, in rounds; figures are medians. dlt, which has no change stream, copies the collection to Parquet, same bucket.
+the other, in rounds; figures are medians. dlt, which has no change stream, copies the collection to Parquet in S3.
 """
 
 from __future__ import annotations

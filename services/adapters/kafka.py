@@ -209,6 +209,7 @@ class Receiver:
                 "auto.offset.reset": "error",  # never skip quietly
                 "partition.assignment.strategy": "range",
                 "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 1_000,
                 "topic.metadata.refresh.interval.ms": 10_000,
                 "fetch.message.max.bytes": _MAX_MESSAGE_BYTES,
                 "queued.max.messages.kbytes": 32 * 1024,
@@ -244,14 +245,6 @@ class Receiver:
         except KafkaException as error:
             if error.args[0].code() not in _MEMBERSHIP:
                 raise _service_error(error.args[0]) from error
-
-    def lag(self) -> int:
-        """Records on the brokers after those received, as far as is known without asking them."""
-        behind = 0
-        for place in self._consumer.position(self._consumer.assignment()):
-            _, high = self._consumer.get_watermark_offsets(place, cached=True)
-            behind += max(0, high - place.offset) if place.offset >= 0 and high >= 0 else 0
-        return behind
 
     def close(self) -> None:
         self._consumer.close()

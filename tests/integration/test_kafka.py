@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,6 +29,7 @@ from services.errors import HistoryLost
 from services.settings import Settings
 from tests.integration.kafka_cluster import brokers
 from tests.integration.test_stream import environment, transactions
+from workers import kafka_sink
 from workers.stream_targets import gunzip
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +80,7 @@ def folded(settings: Settings) -> dict[str, int]:
     return {name: n for name, (_, _, n) in latest.items() if n >= 0}
 
 
-def until_equal(settings: Settings, db: Db, seconds: float = 60.0) -> None:
+def until_equal(settings: Settings, db: Db, seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
         wanted = {document["_id"]: document["n"] for document in db["transactions"].find()}
@@ -139,7 +142,7 @@ def test_two_sinks_share_the_partitions_and_poison_becomes_a_line(settings: Sett
         return [orjson.loads(line) for key in keys for line in gunzip(store.get(key)[0]).splitlines()]
 
     with worker(settings, bootstrap, "--from", "kafka"), worker(settings, bootstrap, "--from", "kafka"):
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while len(lines()) < 403:
             assert time.monotonic() < deadline
             time.sleep(0.2)
@@ -183,3 +186,40 @@ def test_msk_is_signed_in_to_with_the_aws_credentials_in_force(s3_endpoint: str)
     assert asked.hostname == "kafka.eu-central-1.amazonaws.com"
     assert parse_qs(asked.query)["Action"] == ["kafka-cluster:Connect"]
     assert datetime.fromtimestamp(expires, UTC) > datetime.now(UTC)
+
+
+def test_a_crash_between_object_and_commit_leaves_an_object_that_the_next_reader_goes_on_after(
+    settings: Settings, db: Db, bootstrap: str
+) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap})
+
+    def produce(first: int, count: int) -> None:
+        for n in range(first, first + count):
+            record = {"operationType": "insert", "clusterTime": "2026-03-01T12:00:00.000Z", "n": n}
+            producer.produce(TOPIC, orjson.dumps(record), b"k", partition=0)
+        assert producer.flush(10) == 0
+
+    def crash(_key: str) -> None:
+        raise KeyboardInterrupt
+
+    produce(0, 10)
+    cluster = Cluster(bootstrap, settings.region)
+    small = dataclasses.replace(settings, stream_flush_events=10)
+    with pytest.raises(KeyboardInterrupt):
+        kafka_sink.run(small, cluster, threading.Event(), after_put=crash)
+    produce(10, 15)
+    # The object of the crash has ten lines; the next reader would put five in it.
+    stop = threading.Event()
+    next_one = dataclasses.replace(settings, stream_flush_events=5, stream_flush_seconds=0.5)
+    sink = threading.Thread(target=kafka_sink.run, args=(next_one, cluster, stop))
+    sink.start()
+    try:
+        deadline = time.monotonic() + 60
+        while sum(map(len, raw(settings).values())) < 25:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        sink.join(20)
+    (lines,) = raw(settings).values()
+    assert [line["n"] for line in lines] == list(range(25))
