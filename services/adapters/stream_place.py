@@ -77,6 +77,11 @@ class PlaceStore:
         self._fence = -1
         self._held_until = 0.0
 
+    @property
+    def fence(self) -> int:
+        """The number of this process's turn as the only writer; no other turn has it. -1 before `claim`."""
+        return self._fence
+
     def claim(self) -> Place:
         """Become the only writer. Raises Conflict while another live process holds the lease."""
         owner = {"node": _node(), "pid": os.getpid(), "id": self._id}
