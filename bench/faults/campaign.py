@@ -27,7 +27,7 @@ WORKERS = ("stream", "curator")
 LANES = (*WORKERS, "second")
 # A run that its shot does not reach is killed then and there: at any moment.
 PATIENCE_SECONDS = {"stream": 2.5, "curator": 4.0, "maintenance": 6.0}
-CATCH_UP_SECONDS, STILL_SECONDS, COMPLETE_SECONDS = 90.0, 4.0, 150.0
+CATCH_UP_SECONDS, STILL_SECONDS, COMPLETE_SECONDS = 90.0, 4.0, 240.0
 WRITES_PER_SECOND = 60.0
 IMPATIENT: Mapping[str, Mapping[str, Any]] = {
     name: {"_MAX_BACKOFF_SECONDS": 0.2} for name in ("workers.stream_patience", "workers.curator")
@@ -114,7 +114,7 @@ class Campaign:
         self.source.pause()
 
     def _lane(self, program: str, until: int, script: Sequence[Shot]) -> None:
-        number = self.rng.randrange(12)
+        number = self.rng.randrange(6)
         for shot in script:
             self._step(program, number, shot)
         while self.outcome.kills < until:
@@ -126,7 +126,7 @@ class Campaign:
             zombies.stopped(self, program, shot)
         elif shot is not None:
             self.round(program, shot, None)
-        elif program == "curator" and number % 12 == 0 and self.plans["maintenance"].calls:
+        elif program == "curator" and number % 6 == 0 and self.plans["maintenance"].calls:
             self.round("maintenance", *self.plans["maintenance"].next())
         elif number % 15 == 8 and self.proxy.strict:
             zombies.stopped(self, program, zombies.choose(program, self.rng))

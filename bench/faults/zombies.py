@@ -74,7 +74,9 @@ def _wake(campaign: Campaign, program: str, zombie: Child) -> str | None:
     time.sleep(AWAKE_SECONDS)
     if program == "stream" and _fence(campaign) == fence:
         late = [target for target in lane.written[written:] if "/raw/" in target]
-        return f"the woken stream wrote {late}" if late else None
+        place = campaign.source.db["positions"].find_one({"_id": "stream"}) or {}
+        heir = campaign.proxy.lanes["second"].written
+        return f"the woken stream wrote {late}; its heir {heir}; the place is {place}" if late else None
     return None  # two curators may alternate; that neither undoes the other's commit is what the comparison shows
 
 
