@@ -25,11 +25,13 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from services.adapters.kafka import Cluster, Receiver
 from services.adapters.mongo.client import Db
 from services.adapters.s3 import ObjectStore
+from services.adapters.stream_place import PlaceStore
 from services.errors import HistoryLost
 from services.settings import Settings
 from tests.integration.kafka_cluster import brokers
+from tests.integration.lake_desk import Desk
 from tests.integration.test_stream import environment, transactions
-from workers import kafka_sink
+from workers import kafka_sink, stream
 from workers.stream_targets import gunzip
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,8 @@ def folded(settings: Settings) -> dict[str, int]:
     latest: dict[str, tuple[str, int, int]] = {}
     for lines in raw(settings).values():
         for line in lines:
+            if line["operationType"] == "epoch":
+                continue
             document = line["fullDocument"]
             found = (line["clusterTime"], line["offset"], document["n"] if document else -1)
             name = line["documentKey"]["_id"]
@@ -90,8 +94,8 @@ def until_equal(settings: Settings, db: Db, seconds: float = 90.0) -> None:
         time.sleep(0.3)
 
 
-def test_through_kafka_the_raw_zone_equals_the_source_over_kills_of_either_side(
-    settings: Settings, db: Db, bootstrap: str
+def test_through_kafka_raw_zone_and_lake_equal_the_source_over_kills_of_either_side_and_a_new_epoch(
+    settings: Settings, db: Db, bootstrap: str, desk: Desk
 ) -> None:
     db["transactions"].insert_many(transactions(0, 300))
     for round_, victim in enumerate(("--to", "--from", "")):
@@ -102,7 +106,7 @@ def test_through_kafka_the_raw_zone_equals_the_source_over_kills_of_either_side(
             first = 300 + round_ * 100
             for start in range(first, first + 100, 20):
                 db["transactions"].insert_many(transactions(start, 20))
-                db["transactions"].update_many({"_id": {"$lt": "t00030"}}, {"$inc": {"n": 1000}})
+                db["transactions"].update_many({"_id": {"$lt": "t00030"}}, {"$inc": {"n": 1000, "amount_minor": 1000}})
                 time.sleep(0.15)
             db["transactions"].delete_one({"_id": f"t{first:05d}"})
             if victim:
@@ -123,6 +127,36 @@ def test_through_kafka_the_raw_zone_equals_the_source_over_kills_of_either_side(
     assert all(len(home) == 1 for home in homes.values())  # in order: each document has one partition
     first_line = min(partitions[min(partitions)], key=lambda line: line["offset"])
     assert set(first_line) == {"operationType", "clusterTime", "documentKey", "fullDocument", "offset"}
+    desk.fold()
+    assert in_lake(desk) == in_mongodb(db)
+
+    db["transactions"].delete_one({"_id": "t00001"})  # in a gap: the new epoch begins after it
+    assert PlaceStore(db, stream.TO_KAFKA).begin_epoch() == 2
+    with worker(settings, bootstrap, "--to", "kafka"), worker(settings, bootstrap, "--from", "kafka"):
+        until_markers(settings)
+    assert "t00001" in folded(settings)
+    desk.fold()
+    assert in_lake(desk) == in_mongodb(db)
+
+
+def in_lake(desk: Desk) -> dict[str, int]:
+    return {name: row["amount_minor"] for name, row in desk.rows().items()}
+
+
+def in_mongodb(db: Db) -> dict[str, int]:
+    return {document["_id"]: document["amount_minor"] for document in db["transactions"].find()}
+
+
+def until_markers(settings: Settings, seconds: float = 90.0) -> None:
+    """Until the copy of the new epoch has ended in every partition."""
+    deadline = time.monotonic() + seconds
+    while True:
+        everything = [line for lines in raw(settings).values() for line in lines]
+        told = [line["fullDocument"] for line in everything if line["operationType"] == "epoch"]
+        if told and {marker["partition"] for marker in told} == set(range(told[0]["partitions"])):
+            return
+        assert time.monotonic() < deadline, "the copy does not end"
+        time.sleep(0.3)
 
 
 def test_two_sinks_share_the_partitions_and_poison_becomes_a_line(settings: Settings, db: Db, bootstrap: str) -> None:
