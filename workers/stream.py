@@ -29,7 +29,7 @@ from services.adapters.mongo import client, schema
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
 from services.adapters.stream_place import Controls, PlaceStore
-from services.errors import HistoryLost, ServiceError, Unavailable
+from services.errors import HistoryLost, InvalidData, ServiceError, Unavailable
 from services.settings import MissingSettings, Settings
 from services.worker_status import Reporter, WorkerState
 from workers import entry, kafka_sink
@@ -113,7 +113,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """0 asked to end, 2 unknown arguments or variables missing, 3 history lost."""
+    """0 asked to end, 1 refused by Kafka, 2 unknown arguments or variables missing, 3 history lost."""
     parser = _Parser(prog="python -m workers.stream", description="MongoDB -> raw zone", allow_abbrev=False)
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument("--to", choices=["kafka"], help="MongoDB -> the topics of Kafka, instead of the raw zone")
@@ -142,6 +142,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     except HistoryLost as error:
         log.error("stream.history_lost: %s", error.message)
         return 3
+    except InvalidData as error:
+        log.error("stream.refused: %s", error.message)
+        return 1
     return 0
 
 
