@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from services.adapters.iceberg_keys import KeyIndex
+from services.adapters.iceberg_maintenance import expire
 from services.errors import NotFound, Unavailable
 from services.lake_schema import LABELS_TOPIC, TRANSACTIONS_TABLE
 from services.settings import Settings
@@ -237,6 +238,19 @@ def test_the_lake_can_be_read_as_it_was_at_a_time(desk: Desk) -> None:
     assert set(desk.rows(desk.lake.snapshot_at(committed.committed_at))) == {"a"}
     with pytest.raises(NotFound):
         desk.lake.snapshot_at(before - timedelta(seconds=1))
+
+
+def test_snapshots_are_forgotten_often_without_touching_files(desk: Desk) -> None:
+    for number in range(3):
+        desk.put([line(transaction(f"t{number}"), number, seconds=number)], number)
+        desk.fold()
+    former = desk.lake.snapshot()
+    files = {info.key for info in desk.objects.list("warehouse/") if info.key.endswith(".parquet")}
+    assert expire(desk.tables, "transactions", now=datetime.now(UTC)) == 0
+    assert expire(desk.tables, "transactions", now=datetime.now(UTC) + timedelta(days=2)) == 2
+    assert desk.lake.snapshot() == former
+    assert {info.key for info in desk.objects.list("warehouse/") if info.key.endswith(".parquet")} == files
+    assert set(desk.rows()) == {"t0", "t1", "t2"}
 
 
 class Server:
