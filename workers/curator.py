@@ -1,8 +1,8 @@
 """Raw zone -> lake: `python -m workers.curator`.
 
 Invariants:
-- The position (by partition: last object, its etag, next offset) is in the summary of the snapshot that holds its rows: a crash
-  anywhere leaves both or neither, and folding an object twice gives the same rows.
+- The position (by partition: last object, its etag, next offset) is in the summary of the snapshot that holds its
+  rows: a crash anywhere leaves both or neither, and folding an object twice gives the same rows.
 - The last folded objects are looked at again each time: a stream that crashed may write one again with more in it.
 - After a new epoch's copy, rows it did not bring go in a commit of their own, which a crash before it only delays.
 - in = folded + quarantined, counted by offset, also over crashes.
