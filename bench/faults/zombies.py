@@ -43,20 +43,24 @@ def choose(program: str, rng: random.Random) -> Shot:
     return Shot(rng.choice(POINTS[program]), rng.choice((1, 2)), Deed.STOP)
 
 
-def stopped(campaign: Campaign, program: str, shot: Shot) -> None:
-    """Stop a worker at a point, let a second one work, wake the first, and see that it changes nothing any more."""
+def stopped(campaign: Campaign, program: str, shot: Shot, *, patience: float = 5.0) -> bool:
+    """Stop a worker at a point, let a second one work, wake the first, and see that it changes nothing any more.
+
+    False when the worker did not come to the point within `patience` seconds.
+    """
     zombie = campaign.start(program, Ammunition([shot]), constants=_CONSTANTS)
     heir: Child | None = None
     try:
-        if not _until(zombie.stopped, 5.0):
-            return
+        if not _until(zombie.stopped, patience):
+            return False
         before = commits(campaign, program)
         heir = campaign.start(program, Ammunition(), lane="second", constants=_CONSTANTS)
         if not _until(lambda: commits(campaign, program) >= before + 2, 15.0):
             campaign.count_stopped(f"nobody took over from a {program} that was stopped {shot.point}")
-            return
+            return True
         wrote = _wake(campaign, program, zombie)
         campaign.count_stopped(f"stopped {shot.point}: {wrote}" if wrote else None)
+        return True
     finally:
         campaign.proxy.lanes[program].release()
         for child in (zombie, heir):
