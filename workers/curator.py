@@ -41,6 +41,9 @@ MAINTENANCE_SECONDS = 3600.0
 _EXPIRY_SECONDS = 300.0
 # While there is a backlog, charts still move on this often.
 _ROLLUP_SECONDS = 30.0
+# Rollups may take this share of a core, except that they need not hold back while each is less work than that many
+# seconds, and no chart waits longer for one than that.
+_ROLLUP_SHARE, _ROLLUP_FREE_SECONDS, _ROLLUP_REST_SECONDS = 0.1, 0.5, 20.0
 _MAX_BACKOFF_SECONDS = 15.0
 
 
@@ -68,7 +71,7 @@ class Curator:
             TopicFolder(lake, objects, TRANSACTIONS_TOPIC, TRANSACTIONS_TABLE, progress=self._beat),
             TopicFolder(lake, objects, LABELS_TOPIC, LABELS_TABLE, progress=self._beat),
         )
-        self._rolled_up_at = float("-inf")
+        self._rolled_up_at = self._roll_up_from = float("-inf")
         self._maintained_at: float | None = None
         self._expired_at = 0.0
 
@@ -81,13 +84,23 @@ class Curator:
                 more = more or folded.more
                 self._after_fold(topic.table.name)
                 self._report(topic, folded)
-        if not more or time.monotonic() - self._rolled_up_at >= _ROLLUP_SECONDS:
-            roll_up(self._lake, self._clock(), self._beat, self._dimensions)
-            self._rolled_up_at = time.monotonic()
+        if time.monotonic() >= self._roll_up_from and (
+            not more or time.monotonic() - self._rolled_up_at >= _ROLLUP_SECONDS
+        ):
+            self._roll_up()
         if not more:
             self._reporter.beat(lag_seconds=0.0)
             self._maintain_if_due()
         return more
+
+    def _roll_up(self) -> None:
+        """Large days take a second or more of work each time: then the next one waits, and makes up for both."""
+        begun = time.process_time()
+        roll_up(self._lake, self._clock(), self._beat, self._dimensions)
+        spent = time.process_time() - begun
+        self._rolled_up_at = time.monotonic()
+        rest = min(spent / _ROLLUP_SHARE, _ROLLUP_REST_SECONDS) if spent > _ROLLUP_FREE_SECONDS else 0.0
+        self._roll_up_from = self._rolled_up_at + rest
 
     def _beat(self) -> None:
         self._reporter.beat()
