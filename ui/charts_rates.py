@@ -19,7 +19,7 @@ from ui import format as fmt
 from ui.rates_choice import bucket_words, value_words
 from ui.rates_frames import ALL, MATURE_AT, OTHER, Measure
 
-HEIGHT = 300
+HEIGHT = 312
 _WALL = "%Y-%m-%dT%H:%M"
 _TICKS = {"hour": "%H:%M\n%-d %b", "day": "%-d %b\n%Y", "week": "%-d %b\n%Y", "month": "%b\n%Y"}
 
@@ -80,7 +80,7 @@ def _axes(figure: go.Figure, look: Look, *, top: float, labels: bool) -> None:
     # An opaque ground, so that the PNG is readable wherever it is pasted.
     figure.update_layout(
         hovermode="closest", dragmode="zoom", paper_bgcolor=look.colors.background,
-        margin={"l": 8, "r": 104 if labels else 16, "t": 10, "b": 8},
+        margin={"l": 8, "r": 104 if labels else 16, "t": 30, "b": 8},
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def heat(cells: pd.DataFrame, first: Folded, second: Folded, look: Look, *, titl
     if cells.empty or not cells["transactions"].sum():
         return charts.empty("No transactions in this range with these filters", colors=look.colors, height=MIN_HEIGHT)
     height = max(MIN_HEIGHT, 92 + ROW_HEIGHT * len(first.names))
-    figure = charts.figure(colors=look.colors, height=height, x_title=titles[1])
+    figure = charts.figure(colors=look.colors, height=height, x_title=f"{titles[1]} (rows: {titles[0].lower()})")
     rows = {(row["first"], row["second"]): row for row in cells.to_dict("records")}
     grid = [[rows.get((a, b)) for b in second.names] for a in first.names]
     sure = [float(row[look.measure.column]) for row in rows.values() if not row["small"]]
@@ -41,11 +41,8 @@ def heat(cells: pd.DataFrame, first: Folded, second: Folded, look: Look, *, titl
     _targets(figure, grid, first, second, names, look)
     figure.update_xaxes(side="top", type="category", tickangle=0, ticks="", showline=False)
     figure.update_yaxes(autorange="reversed", type="category", ticks="", gridcolor="rgba(0,0,0,0)")
-    figure.add_annotation(
-        x=0, y=1, xref="paper", yref="paper", xanchor="right", yanchor="bottom", xshift=-6, yshift=8, showarrow=False,
-        text=inert(titles[0]), font={"color": look.colors.muted, "size": 12},
-    )  # fmt: skip
-    figure.update_layout(paper_bgcolor=look.colors.background, dragmode=False)
+    margin = {"l": 8, "r": 8, "t": 76, "b": 8}
+    figure.update_layout(paper_bgcolor=look.colors.background, dragmode=False, margin=margin)
     return figure
 
 

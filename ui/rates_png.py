@@ -12,7 +12,7 @@ _HTML = '<button type="button" part="button"><span class="word"></span></button>
 _CSS = """
 button {
   width: 100%; min-height: 2.5rem; padding: 0.25rem 0.75rem; cursor: pointer;
-  font: inherit; color: var(--st-text-color); background: var(--st-background-color);
+  font: inherit; font-size: 0.875rem; color: var(--st-text-color); background: var(--st-background-color);
   border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius, 6px);
 }
 button:hover, button:focus-visible { border-color: var(--st-primary-color); color: var(--st-primary-color); }

@@ -112,9 +112,17 @@ def draw_figure(view: View, colors: charts.Palette, dimensions: Sequence[Dimensi
     if view.pairs:
         titles = [title_of(dimensions, key) for key in choice.dimensions]
         made = rates_frames.cells(frame, view.first, view.second)
-        return rates_heat.heat(made, view.first, view.second, look, titles=(titles[0], titles[1]))
-    former = None if view.aligned is None else _former_series(view.aligned, view.first)
-    return charts_rates.rates(rates_frames.series(frame, view.first), view.first.names, former, look)
+        drawn = rates_heat.heat(made, view.first, view.second, look, titles=(titles[0], titles[1]))
+    else:
+        former = None if view.aligned is None else _former_series(view.aligned, view.first)
+        drawn = charts_rates.rates(rates_frames.series(frame, view.first), view.first.names, former, look)
+    # In the figure, not above it: a picture that is pasted elsewhere still says what it shows.
+    drawn.add_annotation(
+        text=charts_rates.inert(f"{view.title(dimensions)}, {view.words}, {choice.zone}"), showarrow=False,
+        x=0, y=1, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=50 if view.pairs else 8,
+        font={"color": colors.text, "size": 13},
+    )  # fmt: skip
+    return drawn
 
 
 def _former_series(aligned: pd.DataFrame, folded: Folded) -> pd.DataFrame:

@@ -26,11 +26,12 @@ def test_a_click_on_a_point_opens_its_transactions_and_the_link_opens_the_same_v
     assert "rates_zone=" in page.url
 
     page.get_by_role("button", name="Export").first.click()
+    menu = page.get_by_test_id("stPopoverBody")
     with page.expect_download() as csv:
-        page.locator(".st-key-rates-csv button").click()
+        menu.get_by_role("button", name="CSV").click()
     assert csv.value.suggested_filename.endswith("-by-channel-week.csv")
     with page.expect_download() as png:
-        page.get_by_role("button", name="PNG").click()
+        menu.get_by_role("button", name="PNG").click()
     assert png.value.suggested_filename.endswith("-by-channel-week.png")
 
     other = signed_in("admin", timezone_id="Asia/Tokyo")
