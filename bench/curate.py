@@ -1,9 +1,9 @@
 """Raw objects -> Iceberg: rows a second, how the cost grows with the table, and what a small commit costs.
 
 The same 50,000 events (25,000 new transactions and their scores) are folded into tables of 0.1, 1 and 3 million rows,
-each by a process of its own, whose peak memory is reported. Beside it, in the same run, the limit: the same objects
-read, parsed by Arrow and written as one Parquet object, without knowing what is in the table and without Iceberg.
-A second load adds labels on 500 old transactions, spread over all days: each rewrites the file its row is in.
+each by a process of its own, whose peak memory is reported. Beside it, before and after in the same process, the limit:
+the same objects read, parsed by Arrow and written as one Parquet object, without knowing what is in the table and
+without Iceberg. A second load labels 500 old transactions, spread over all days: each rewrites the file its row is in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -76,54 +76,48 @@ def _s3(folder: Path) -> Iterator[None]:
 
 def _measure(folder: Path) -> list[Figure]:
     figures: list[Figure] = []
-    rates: list[float] = []
     spent: list[float] = []
-    limit = 0.0
     for size in SIZES:
         name = f"rows-{size}"
-        limit = _alone(_fill, folder, name, size)
+        _alone(_fill, folder, name, size)
         result = _alone(_fold, folder, name, size)
-        rates.append(2 * NEW / result["fold_seconds"])
         spent.append(result["fold_cpu"])
-        label = f"{size / 1e6:g} M rows"
-        figures += [
-            figure(
-                f"events folded into {label}",
-                rates[-1],
-                "/s",
-                peer="same objects read, parsed, one Parquet written",
-                peer_value=2 * NEW / limit,
-                goal=">= 0.25 of the limit",
-                holds=rates[-1] * limit >= 0.25 * 2 * NEW,
-            ),
-            figure(
-                f"the same and {LABELS} old labels, {label}", result["labels_seconds"], "s", peer="", peer_value=None
-            ),
-            figure(f"first commit after a start, {label}", result["first_seconds"], "s", peer="", peer_value=None),
-            figure(f"CPU of a commit of {EACH}, {label}", result["commit_ms"], "ms", peer="", peer_value=None),
-            figure(
-                f"peak memory, {label}",
-                result["peak_mb"],
-                "MB",
-                peer="",
-                peer_value=None,
-                goal="<= 1,200",
-                holds=result["peak_mb"] <= 1_200,
-            ),
-        ]
-    slower = spent[-1] / spent[0]
-    figures.append(
-        figure(
-            f"CPU of 50,000 events, {SIZES[-1] / SIZES[0]:g} x the rows",
-            slower,
-            "x",
-            peer="",
-            peer_value=None,
-            goal="<= 2",
-            holds=slower <= 2,
-        )
-    )
+        figures += _figures(result, f"{size / 1e6:g} M rows")
+    growth, times = spent[-1] / spent[0], SIZES[-1] / SIZES[0]
+    holds = growth <= 2
+    name, goal = f"CPU of the same events, {times:g} x the rows", "<= 2"
+    figures.append(figure(name, growth, "x", peer="", peer_value=None, goal=goal, holds=holds))
     return figures
+
+
+def _figures(result: dict[str, float], table: str) -> list[Figure]:
+    limit = "read, parsed, one Parquet written"
+    near = result["fold_cpu"] <= 5 * result["limit_cpu"]
+    small = result["peak_mb"] <= 1_200
+    return [
+        figure(
+            f"events folded into {table}",
+            2 * NEW / result["fold_seconds"],
+            "/s",
+            peer=limit,
+            peer_value=2 * NEW / result["limit_seconds"],
+        ),
+        figure(
+            f"CPU of {2 * NEW:,} events, {table}",
+            result["fold_cpu"],
+            "s",
+            peer=limit,
+            peer_value=result["limit_cpu"],
+            goal="<= 5 x the limit",
+            holds=near,
+        ),
+        figure(f"{LABELS} labels on old days, {table}", result["labels_seconds"], "s", peer="", peer_value=None),
+        figure(f"first commit after a start, {table}", result["first_seconds"], "s", peer="", peer_value=None),
+        figure(f"CPU of a commit of {EACH}, {table}", result["commit_ms"], "ms", peer="", peer_value=None),
+        figure(
+            f"peak memory, {table}", result["peak_mb"], "MB", peer="", peer_value=None, goal="<= 1,200", holds=small
+        ),
+    ]
 
 
 def _alone(work: Any, *arguments: Any) -> Any:
@@ -146,8 +140,8 @@ def _settings(folder: Path, name: str) -> Any:
     )
 
 
-def _fill(folder: Path, name: str, size: int) -> float:
-    """A table of `size` rows and the objects to fold; returns the seconds of the limit over those objects."""
+def _fill(folder: Path, name: str, size: int) -> None:
+    """A table of `size` rows, and the objects of the limit."""
     from services.adapters import aws
     from services.adapters.iceberg import IcebergLake
     from services.adapters.s3 import ObjectStore
@@ -161,9 +155,6 @@ def _fill(folder: Path, name: str, size: int) -> float:
     lake.close()
     for first, lines in _objects():
         objects.put(_key("limit", first), gzip.compress(b"\n".join(lines) + b"\n", 1))
-    begun = time.perf_counter()
-    _limit(objects)
-    return time.perf_counter() - begun
 
 
 def _limit(objects: Any) -> None:
@@ -178,6 +169,13 @@ def _limit(objects: Any) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(whole, sink, compression="zstd")
     objects.put("limit.parquet", sink.getvalue().to_pybytes())
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds by the clock and of CPU. On a machine that others use too, only the second says what work costs."""
+    begun, before = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - begun, time.process_time() - before
 
 
 def _rows(day: int, count: int) -> pa.Table:
@@ -277,16 +275,17 @@ def _fold(folder: Path, name: str, size: int) -> dict[str, float]:
     result = {"first_seconds": fold()}
     for first, lines in _objects():
         put(lines, first + 1)
-    before = time.process_time()
-    result["fold_seconds"] = fold()
-    result["fold_cpu"] = time.process_time() - before
+    limits = [_timed(lambda: _limit(objects))]
+    result["fold_seconds"], result["fold_cpu"] = _timed(fold)
+    limits.append(_timed(lambda: _limit(objects)))
+    result["limit_seconds"], result["limit_cpu"] = ((one + two) / 2 for one, two in zip(*limits, strict=True))
     old = [(rng.randrange(DAYS), rng.randrange(size // DAYS)) for _ in range(LABELS)]
     labels = [
         _document(f"t{day:03d}-{row:08d}", _START + timedelta(days=day, hours=9), rng, label={"value": "fraud"})
         for day, row in old
     ]
     put([_line(document, base + at, "update") for at, document in enumerate(labels)], base)
-    result["labels_seconds"] = fold() + result["fold_seconds"]
+    result["labels_seconds"] = fold()
     before = time.process_time()
     for number in range(COMMITS):
         first = base + LABELS + number * EACH
