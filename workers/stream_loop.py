@@ -51,7 +51,7 @@ class Stream:
         self._target, self._reporter = target, reporter
         self._limits, self._stop = limits, stop
         self._uploads = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._pending: Future[None] | None = None
+        self._pending: Future[dict[str, int]] | None = None
         self._place = Place()
         self._committed = Place()
         self._committed_at = 0.0
@@ -199,11 +199,6 @@ class Stream:
         self._place = replace(self._current(), offsets=offsets)
         self._pending = self._uploads.submit(self._store, filled, self._place)
         self._begin_batches()
-        self._reporter.beat(
-            counts={batch.topic.removeprefix("fraud."): len(batch.lines) for batch in filled},
-            lag_seconds=self._lag(),
-            position=dict(offsets),
-        )
 
     def _begin_batches(self) -> None:
         self._batches = {topic: Batch(topic, self._place.offsets.get(topic, 0)) for topic in TOPICS.values()}
@@ -212,11 +207,14 @@ class Stream:
     def _settle(self) -> None:
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            counts = pending.result()  # counted once stored: what failed is read, and would be counted, again
+            self._reporter.beat(counts=counts, lag_seconds=self._lag(), position=dict(self._committed.offsets))
 
-    def _store(self, batches: Sequence[Batch], place: Place) -> None:
+    def _store(self, batches: Sequence[Batch], place: Place) -> dict[str, int]:
+        """The lines stored, by topic without its prefix."""
         self._target.store(batches, self._committed)
         self._commit_place(place)
+        return {batch.topic.removeprefix("fraud."): len(batch.lines) for batch in batches}
 
     def _commit_place(self, place: Place) -> None:
         self._places.commit(place)

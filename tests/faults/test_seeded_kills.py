@@ -148,6 +148,11 @@ def _fill_and_empty(campaign: Campaign, disk: Path, real: bool) -> None:
             ballast.unlink()
         full(False)
         assert campaign.caught_up()
+        marks = positions.find_one({"_id": "stream"})
+    counted = source.db["workers"].find_one({"_id": "stream"})
+    assert marks is not None
+    assert counted is not None
+    assert {f"fraud.{name}": count for name, count in counted["counts"].items()} == marks["offsets"]  # once each
     assert campaign.outcome.ended == []
     verdict = compare(campaign.installation, source)
     assert verdict.holds(), str(verdict)
