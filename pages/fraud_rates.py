@@ -64,6 +64,15 @@ def _view(choice: Choice, read: wiring.Read[RatesResult]) -> View:
     return View(choice, read.value, before, former)
 
 
+def _point(choice: Choice) -> Point | None:
+    """The point of the address; one that the view does not have any more is closed."""
+    point = rates_choice.point_from(st.query_params.get_all(rates_drill.ADDRESS))
+    if point is not None and not rates_choice.fits(choice, point):
+        rates_drill.close()
+        return None
+    return point
+
+
 def _picked() -> None:
     """A click in the chart: its point into the address. A click beside the points changes nothing."""
     points = st.session_state[rates_export.CHART]["selection"]["points"]
@@ -118,7 +127,7 @@ def _body(now: datetime) -> None:
             rates_bar.check_address(dimensions, _values)
         choice = rates_bar.bar(dimensions, _values, now=now)
         rates_bar.ignored(choice)
-        point = rates_choice.point_from(st.query_params.get_all(rates_drill.ADDRESS))
+        point = _point(choice)
         with st.skeleton(460):
             read = _read(choice.query())
             view = _view(choice, read)

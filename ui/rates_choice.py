@@ -158,6 +158,16 @@ def bucket_end(start: datetime, bucket: Bucket, zone: str) -> datetime:
     return local_time.start_of_day(local_time.next_bucket(day, bucket), zone)
 
 
+def fits(choice: Choice, point: Point) -> bool:
+    """Whether the view has such a point: its bucket in the range, a value for each dimension and for nothing else."""
+    values = (point.first != ALL, point.second != ALL)
+    if values != (len(choice.dimensions) > 0, len(choice.dimensions) > 1):
+        return point == Point(None)
+    if point.bucket is None:
+        return True
+    return point.bucket < choice.end and bucket_end(point.bucket, choice.bucket, choice.zone) > choice.start
+
+
 def behind(choice: Choice, point: Point, *, rest: tuple[tuple[str, ...], ...] = ((), ())) -> RatesQuery:
     """The transactions behind a point: its bucket inside the range, its values beside the filters.
 

@@ -166,6 +166,15 @@ def test_many_transactions_are_read_a_page_at_a_time(open_page: Open, desk: Any)
     assert list(at.dataframe[0].value["open"]) == first
 
 
+def test_a_point_that_the_view_does_not_have_any_more_is_closed(open_page: Open, desk: Any) -> None:
+    at = open_page("manager", "fraud_rates", rates_by="Channel", rates_point=["range", "ecom", "all"])
+    assert len(desk.rates.drilled) == 1
+    at.selectbox(key="rates_by").set_value("none").run()
+    assert failed(at) == []
+    assert "rates_point" not in at.query_params
+    assert len(desk.rates.drilled) == 1
+
+
 def test_other_opens_exactly_the_values_it_sums(open_page: Open, desk: Any) -> None:
     at = open_page("manager", "fraud_rates", rates_by="Category", rates_point=["range", "Other", "all"])
     assert failed(at) == []

@@ -94,6 +94,18 @@ def test_behind_other_are_exactly_the_values_it_sums() -> None:
     assert (query.start, query.end) == (held.start, held.end)
 
 
+def test_a_point_fits_only_a_view_that_has_it() -> None:
+    inside, before = datetime(2026, 11, 15, 23, tzinfo=UTC), datetime(2026, 9, 1, 22, tzinfo=UTC)
+    plain, split = choice(), choice(dimensions=("channel",))
+    assert rates_choice.fits(plain, Point(inside))
+    assert rates_choice.fits(split, Point(inside, "ecom"))
+    assert rates_choice.fits(split, Point(None))
+    assert not rates_choice.fits(plain, Point(before))
+    assert not rates_choice.fits(plain, Point(inside, "ecom"))
+    assert not rates_choice.fits(split, Point(inside))
+    assert not rates_choice.fits(split, Point(inside, "ecom", "DE"))
+
+
 @pytest.mark.parametrize("point", [Point(datetime(2026, 5, 1, 22, tzinfo=UTC), "a~b", "all"), Point(None, "x", "y")])
 def test_a_point_comes_back_from_its_address(point: Point) -> None:
     assert rates_choice.point_from(point.to_address()) == point
