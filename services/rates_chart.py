@@ -70,7 +70,7 @@ def chart(db: duckdb.DuckDBPyConnection, parts: Sequence[Part], shape: Shape) ->
     """The frame with COLUMNS, and a row of everything but bucket, first and second over the whole range."""
     read = [part for part in parts if part.view.rows.num_columns]
     sums = [_grouped(db, part, shape) for part in read]
-    spans = [_span(db, part, rows, shape) for part, rows in zip(read, sums, strict=True)]
+    spans = [_span(part, shape) for part in read]
     covered = [span for span in spans if span is not None]
     total = {name: np.sum([rows[name].sum() for rows in sums], keepdims=True) if sums else np.zeros(1) for name in SUMS}
     if not covered:
@@ -148,16 +148,21 @@ def _offset(offsets: Offsets) -> str:
     return f"(CASE {begun} ELSE {offsets.first} END)" if begun else str(offsets.first)
 
 
-def _span(db: duckdb.DuckDBPyConnection, part: Part, sums: Sums, shape: Shape) -> tuple[int, int] | None:
+def _span(part: Part, shape: Shape) -> tuple[int, int] | None:
     """The first and the last bucket with any transaction, whatever is filtered."""
-    if not shape.filters:
-        return (int(sums["bucket"].min()), int(sums["bucket"].max())) if len(sums["bucket"]) else None
-    bucket = _bucket(shape, part.dated)
-    sql = f"""
-        SELECT min({bucket}) AS low, max({bucket}) AS high FROM cells
-        WHERE moment >= {part.start} AND moment < {part.end}"""
-    (row,) = execute(db, sql, {"cells": part.view.rows}, {}).to_pylist()
-    return None if row["low"] is None else (row["low"], row["high"])
+    moments = part.view.rows["moment"].to_numpy()
+    inside = moments[(moments >= part.start) & (moments < part.end)]
+    if not inside.size:
+        return None
+    low, high = (int(moment) for moment in (inside.min(), inside.max()))
+    return _bucket_of(low, part.dated, shape), _bucket_of(high, part.dated, shape)
+
+
+def _bucket_of(moment: int, dated: bool, shape: Shape) -> int:
+    """What `_bucket` says in SQL."""
+    if shape.bucket == "hour":
+        return moment - (moment + shape.offsets.at(moment)) % HOUR_SECONDS
+    return local_time.start_of_bucket(moment if dated else shape.offsets.day(moment), shape.bucket)
 
 
 def _buckets(low: int, high: int, shape: Shape) -> Iterator[int]:
