@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
-from services.adapters.mongo.client import Db
+from services.adapters.mongo.client import Db, connect
 from services.settings import Settings
 from tests.integration.test_stream import committed, events, running, transactions, until
 
@@ -19,20 +20,21 @@ def small(first: int, count: int, db: Db) -> None:
 
 
 def test_large_documents_and_their_changes_pass_whatever_the_size_of_their_events(settings: Settings, db: Db) -> None:
-    with running(settings):
+    patient = connect(settings, timeout_seconds=60.0)  # 16 MB take a busy machine longer than a screen would wait
+    with closing(patient.client), running(settings):
         begun = {"_id": "stream", "started_at": {"$ne": None}, "copying": None}
         until(lambda: db["positions"].find_one(begun) is not None)
-        small(0, 50, db)
-        db["transactions"].insert_one({"_id": "large", "n": 0, "text": "a" * NEARLY})
-        small(50, 50, db)
-        db["transactions"].replace_one({"_id": "large"}, {"n": 1, "text": "b" * NEARLY})
-        db["transactions"].update_one({"_id": "large"}, {"$set": {"n": 2, "text": "c" * NEARLY}})
-        small(100, 50, db)
-        db["transactions"].insert_one({"_id": LONG_ID, "n": 0, "text": "d" * (LIMIT - 2 * len(LONG_ID))})
-        db["transactions"].update_one({"_id": LONG_ID}, {"$set": {"n": 1}})
-        small(150, 50, db)
-        db["transactions"].delete_one({"_id": "large"})
-        until(lambda: committed(db) == 206, 60)
+        small(0, 50, patient)
+        patient["transactions"].insert_one({"_id": "large", "n": 0, "text": "a" * NEARLY})
+        small(50, 50, patient)
+        patient["transactions"].replace_one({"_id": "large"}, {"n": 1, "text": "b" * NEARLY})
+        patient["transactions"].update_one({"_id": "large"}, {"$set": {"n": 2, "text": "c" * NEARLY}})
+        small(100, 50, patient)
+        patient["transactions"].insert_one({"_id": LONG_ID, "n": 0, "text": "d" * (LIMIT - 2 * len(LONG_ID))})
+        patient["transactions"].update_one({"_id": LONG_ID}, {"$set": {"n": 1}})
+        small(150, 50, patient)
+        patient["transactions"].delete_one({"_id": "large"})
+        until(lambda: committed(db) == 206, 120)
     lines = events(settings)
     assert [line["offset"] for line in lines] == list(range(206))
     ids = [line["documentKey"]["_id"] for line in lines]
