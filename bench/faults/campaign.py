@@ -158,7 +158,7 @@ class Campaign:
                 if program == "maintenance":  # which needs something to forget: commits, and files of none
                     self.round("curator", Shot(Point("catalog commit", Moment.BEFORE), 2), None)
                     self.round("curator", Shot(Point("catalog commit", Moment.AFTER), 2), None)
-                self.round(program, shot, LOST if shot.point.call == "s3 HEAD raw" else None)
+                self.round(program, shot, LOST if shot.point.call == "s3 HEAD raw" else None, patience=INSIST_SECONDS)
         self.source.pause()
 
     def starve(self) -> None:

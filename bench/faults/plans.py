@@ -57,7 +57,7 @@ class Plan:
 
     def again(self) -> Shot | None:
         """A shot at a point that was missed until now."""
-        missed = self.missed()
+        missed = [point for point in self.missed() if point.call not in _EARLY]  # which have had their time
         return Shot(self._rng.choice(missed)) if missed else None
 
     def _failure(self) -> Failure | None:
