@@ -32,8 +32,7 @@ STREAMLIT: Mapping[str, tuple[str, ...]] = {
         '[data-testid^="stBaseButton"] kbd',
         # The chosen option is the primary colour on a tint of itself. In the dark no colour has 4.5:1 there and, as the
         # ground of a main button, under white text too; the option is also marked by its border and its state.
-        '[data-testid^="stBaseButton-segmented_controlActive"]',
-        '[data-testid^="stBaseButton-pillsActive"]',
+        '[data-testid="stButtonGroup"] button[data-selected="true"]',
     ),
 }
 INSIDE = "([target, parts]) => Boolean(document.querySelector(target)?.closest(parts))"
@@ -41,7 +40,7 @@ SEVERE = ("serious", "critical")
 # Pixels a screen of half the size has: what 200 % zoom leaves.
 ZOOMED = {"width": VIEW["width"] // 2, "height": VIEW["height"] // 2}
 MAIN_ACTION = {
-    "queue": re.compile("Start review"),
+    "queue": re.compile("Start with the first"),
     "transaction": re.compile("Fraud"),
     "live_scoring": re.compile("Score"),
     "fraud_rates": re.compile("Export"),
