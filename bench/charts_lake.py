@@ -137,7 +137,8 @@ def make(folder: Path, transactions: int) -> MadeLake:
     snapshot = tables.replace(
         "transactions", _year(made, "event_time", STORED_DAYS), {"fraud.transactions": place}, expected_snapshot=None
     )
-    position = {"transactions_snapshot": snapshot, "layout": RATES_LAYOUT, "dimensions": as_json(DEFAULT)}
+    position = {"transactions_snapshot": snapshot, "current_to": None, "layout": RATES_LAYOUT}
+    position["dimensions"] = as_json(DEFAULT)
     tables.replace("rates_hourly", _year(rollups, "hour", DAYS), position, expected_snapshot=None)
     return MadeLake(settings, tables, folder / "bench" / "warehouse" / "fraud" / "transactions" / "data")
 

@@ -26,7 +26,8 @@ class TableState:
     """The newest snapshot of a table.
 
     `position`: per raw topic a place (`workers.curator_places`): {partitions, next_offset, cluster_time, folded,
-    quarantined, reasons, refused_in, epoch}; for the rollup {transactions_snapshot}.
+    quarantined, reasons, refused_in, epoch}; for the rollup {transactions_snapshot, current_to,
+    layout, dimensions}.
     """
 
     snapshot_id: int

@@ -122,10 +122,11 @@ class Cells:
 
     def _refresh(self) -> None:
         stored = self._lake.reader.state(RATES_TABLE.name)
-        current_to = self._lake.current_to()
         if stored is None:
-            self._state = RollupState(current_to=current_to)
+            self._state = RollupState()
             return
+        moment = stored.position.get("current_to")
+        current_to = datetime.fromisoformat(moment) if moment else None
         days = self._state.days
         if stored.snapshot_id != self._state.snapshot_id:
             days = self._lake.reader.partitions(RATES_TABLE.name, snapshot_id=stored.snapshot_id)

@@ -15,7 +15,7 @@ from services.adapters.iceberg_rollup import prepare_rollup, stored_columns
 from services.domain.dimensions import ALL, DEFAULT, Dimension, as_json, parse
 from services.errors import InvalidData, NotFound
 from services.lake import TableState
-from services.lake_schema import RATES_LAYOUT, RATES_TABLE, TRANSACTIONS_TABLE, rates_schema
+from services.lake_schema import RATES_LAYOUT, RATES_TABLE, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC, rates_schema
 from workers.curator_rates import hourly_rates, inputs
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ def roll_up(
     if state is None:
         return 0
     kind = {"layout": RATES_LAYOUT, "dimensions": as_json(dimensions)}
-    position = {"transactions_snapshot": state.snapshot_id, **kind}
+    place = state.position.get(TRANSACTIONS_TOPIC, {})
+    # Charts say how far *they* are, which is not how far `transactions` is: a rollup may rest before it follows.
+    position = {"transactions_snapshot": state.snapshot_id, "current_to": place.get("cluster_time"), **kind}
     if rates is not None and rates.position == position:
         return 0
     current = lake.partitions(TRANSACTIONS_TABLE.name, snapshot_id=state.snapshot_id)

@@ -82,6 +82,12 @@ def test_rates_follow_new_snapshots_and_read_only_changed_days(desk: Desk) -> No
     assert second.frame["transactions"].tolist() == [2]
     assert second.current_to == START + timedelta(seconds=30)
     assert second.snapshot_id != first.snapshot_id
+    desk.put([line(transaction("c", day=4), 2, seconds=60)], 2)
+    curator_topics.TopicFolder(desk.tables, desk.objects, TOPIC, TRANSACTIONS_TABLE).fold()
+    now[0] = 20.0
+    behind = rates.table(query)
+    assert behind.frame["transactions"].tolist() == [2]
+    assert behind.current_to == START + timedelta(seconds=30), "a rollup that has not followed yet does not say it has"
 
 
 def test_without_s3_reading_fails_in_time_and_says_s3(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,8 @@ class MemoryLake:
     def state(self, name: str) -> TableState | None:
         self._faults.check("S3")
         days = self._tables[name]
-        place = {TRANSACTIONS_TOPIC: {"cluster_time": self._current_to.isoformat()}}
+        moment = self._current_to.isoformat()
+        place = {TRANSACTIONS_TOPIC: {"cluster_time": moment}, "current_to": moment}
         rows = sum(day.rows for day in days.values())
         return TableState(self.SNAPSHOT, self._current_to, rows, place) if days else None
 

@@ -43,7 +43,8 @@ class OneLake:
         self.tables, self.position, self.reads, self.snapshot = tables, position, 0, 77
 
     def state(self, name: str) -> TableState | None:
-        place = {"fraud.transactions": {"cluster_time": "2026-06-01T12:00:00+00:00", "next_offset": 9}}
+        moment = "2026-06-01T12:00:00+00:00"
+        place = {"fraud.transactions": {"cluster_time": moment, "next_offset": 9}, "current_to": moment}
         return TableState(self.snapshot, NOW, self.tables[name].num_rows, place | self.position)
 
     def partitions(self, name: str, *, snapshot_id: int | None = None, starts: Any = None) -> Mapping[date, Part]:
