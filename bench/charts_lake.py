@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -137,7 +138,7 @@ def make(folder: Path, transactions: int) -> MadeLake:
     snapshot = tables.replace(
         "transactions", _year(made, "event_time", STORED_DAYS), {"fraud.transactions": place}, expected_snapshot=None
     )
-    position = {"transactions_snapshot": snapshot, "current_to": None, "layout": RATES_LAYOUT}
+    position: dict[str, Any] = {"transactions_snapshot": snapshot, "current_to": None, "layout": RATES_LAYOUT}
     position["dimensions"] = as_json(DEFAULT)
     tables.replace("rates_hourly", _year(rollups, "hour", DAYS), position, expected_snapshot=None)
     return MadeLake(settings, tables, folder / "bench" / "warehouse" / "fraud" / "transactions" / "data")

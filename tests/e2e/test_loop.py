@@ -15,6 +15,7 @@ from services.adapters.s3 import ObjectStore
 from services.domain.states import LabelValue
 from services.training import ExperimentState
 from services.transactions import QueueFilter, QueueView, Sort
+from tests.e2e.alerts import an_open_alert
 
 NOTE = "Customer says it was not them"
 
@@ -34,7 +35,7 @@ def click(page: Any, key: str) -> None:
 
 def decide_riskiest(page: Any, url: str, stack: Any) -> str:
     """Start review, open the riskiest alert's own page, write a note, decide fraud; the transaction's id."""
-    riskiest = stack.transactions.page(QueueFilter(), sort=Sort.RISK, limit=1).rows[0].transaction_id
+    riskiest = an_open_alert(stack)
     page.goto(f"{url}/queue")
     click(page, "panel-start")
     expect(page.get_by_text(re.compile("Id ")).first).to_contain_text(riskiest)

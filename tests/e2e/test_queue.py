@@ -10,20 +10,12 @@ from typing import Any
 from playwright.sync_api import expect
 
 from services.transactions import QueueFilter, QueueView, Sort
+from tests.e2e.alerts import an_open_alert
 
 
 def selected_id(page: Any) -> str:
     text = page.get_by_text(re.compile("Customer .*Id ", re.S)).first.inner_text()
     return str(re.search(r"Id (\S+)", text).group(1))  # type: ignore[union-attr]
-
-
-def an_open_alert(stack: Any, *, seconds: float = 120) -> str:
-    """The riskiest open alert; a young desk may have none for a while, its traffic brings one."""
-    deadline = time.monotonic() + seconds
-    while not (rows := stack.transactions.page(QueueFilter(), sort=Sort.RISK, limit=1).rows):
-        assert time.monotonic() < deadline, f"no alert was opened in {seconds} s"
-        time.sleep(0.5)
-    return str(rows[0].transaction_id)
 
 
 def test_the_selected_row_stays_the_same_transaction_while_rows_arrive(desk: Any, signed_in: Any, stack: Any) -> None:
