@@ -40,6 +40,14 @@ def _models() -> wiring.Read[tuple[ModelVersion, ...]]:
     )
 
 
+def _versions() -> tuple[str, ...]:
+    """What could be deployed; nothing while that cannot be read."""
+    try:
+        return tuple(model.model_version for model in _models().value)
+    except ServiceError:
+        return ()
+
+
 def _experiments() -> dict[str, Experiment]:
     """By id, for what a version was trained on; empty while they cannot be read, the rest of the page stands."""
     try:
@@ -53,7 +61,7 @@ def _experiments() -> dict[str, Experiment]:
 
 @st.fragment(run_every="2s", key="deploy-endpoint")
 def _endpoint(drawn: tuple[object, ...]) -> None:
-    """The endpoint's strip, renewed every 2 s; when the version or a deployment's state changes, so does the page.
+    """The endpoint's strip, renewed every 2 s; when a version or a deployment's state changes, so does the page.
 
     Drawn with the page it never starts the page again: what lies beneath would vanish for a moment, and a menu that was
     just opened would close.
@@ -73,7 +81,7 @@ def _endpoint(drawn: tuple[object, ...]) -> None:
 
 def _version_of_page(current: EndpointState, history: tuple[Deployment, ...]) -> tuple[object, ...]:
     states = tuple((d.deployment_id, d.state) for d in history)
-    return current.model_version, current.status, current.reachable, states
+    return current.model_version, current.status, current.reachable, states, _versions()
 
 
 def _choose() -> None:

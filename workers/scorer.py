@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -73,6 +74,11 @@ class Scorer:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`. Raises HistoryLost (needs a person) and Conflict (another scorer took over)."""
+        with closing(self._feed):
+            self._work(stop)
+        self._reporter.beat(WorkerState.STOPPED, force=True)
+
+    def _work(self, stop: threading.Event) -> None:
         failures = 0
         opened = False
         batch: FeedBatch | None = None
@@ -93,8 +99,6 @@ class Scorer:
                 self._reporter.beat(WorkerState.WAITING, error=f"{error.message} Transactions wait unscored.")
                 stop.wait(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
                 failures += 1
-        self._feed.close()
-        self._reporter.beat(WorkerState.STOPPED, force=True)
 
     def process(self, batch: FeedBatch) -> None:
         """Score and commit one batch; an idle feed still saves its place now and then."""

@@ -95,6 +95,10 @@ class _Reader:
                     change = stream.try_next()
                     if change is not None:
                         self._put((change["ns"]["coll"], change["fullDocument"], change["_id"]))
+                    elif not stream.alive:
+                        raise HistoryLost(
+                            "A collection that the scorer reads was removed. Restore it, then start again."
+                        )
                     elif stream.resume_token and self._ahead.empty():
                         # Nothing for us, but the place moves on: saved, it keeps a quiet desk inside the oplog.
                         self._put(("", {}, stream.resume_token))
