@@ -154,6 +154,8 @@ def test_the_processes_end_with_a_killed_supervisor_and_up_cleans_up_one_that_ca
     stack.ready()
     pids = stack.pids()
     os.kill(pids["worker"], signal.SIGSTOP)
+    # Until it has really stopped, the SIGTERM of its parent's death can still overtake the SIGSTOP.
+    until(lambda: Path(f"/proc/{pids['worker']}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     stack.ups[0].kill()
     until(lambda: processes.leftovers(stack.folder) == [pids["worker"]])
     stack.ready()
