@@ -19,6 +19,7 @@ from services.adapters.iceberg import IcebergLake
 from services.adapters.iceberg_files import MAX_FILE_ROWS, Partition
 from services.lake_schema import LakeTable
 from workers.curator_fold import added, superseded
+from workers.curator_groups import in_groups
 
 # Rows of the lake held at once while a commit is prepared.
 GROUP_ROWS = 100_000
@@ -59,7 +60,7 @@ def pieces(
     placed = changes.filter(pc.invert(changes["removed"]))
     starts = pc.floor_temporal(placed[table.time_column], unit=table.partition_by).cast(pa.date32())
     jobs = _jobs(files, [files[path] for path in hit], starts)
-    for group in _in_groups(jobs):
+    for group in in_groups(jobs, lambda job: sum(file.rows for file in job.files), GROUP_ROWS):
         former = [file for job in group for file in job.files]
         rows = lake.read_partitions(table.name, former, table.schema.names)
         stays = rows.filter(pc.invert(pc.is_in(rows[table.key], value_set=changes[table.key].combine_chunks())))
@@ -86,8 +87,8 @@ def _void(
     if newest is None or oldest is None or oldest <= newest:
         columns = [str(table.key), "cluster_time", "raw_offset"]
         known = [table.schema.empty_table().select(columns)]
-        for group in _in_groups(Job(file.start, [file], takes_new=False) for file in hit):
-            rows = lake.read_partitions(table.name, [file for job in group for file in job.files], columns)
+        for group in in_groups(hit, lambda file: file.rows, GROUP_ROWS):
+            rows = lake.read_partitions(table.name, group, columns)
             known.append(rows.filter(pc.is_in(rows[table.key], value_set=changes[table.key].combine_chunks())))
     return superseded(pa.concat_tables(known), changes, table)
 
@@ -122,18 +123,3 @@ def _with_smaller(hit: list[Partition], others: Iterable[Partition], new: int) -
         taken.append(file)
         rows += file.rows
     return taken
-
-
-def _in_groups(jobs: Iterable[Job]) -> Iterator[list[Job]]:
-    """Jobs whose stored rows fit in memory together; a larger one is a group of its own."""
-    group: list[Job] = []
-    rows = 0
-    for job in jobs:
-        more = sum(file.rows for file in job.files)
-        if group and rows + more > GROUP_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(job)
-        rows += more
-    if group:
-        yield group

@@ -1,4 +1,4 @@
-"""The rollup of what changed in `transactions`; grouping of partitions, which bounds the memory of every commit."""
+"""The rollup of what changed in `transactions`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from services.domain.dimensions import ALL, DEFAULT, Dimension, as_json, parse
 from services.errors import InvalidData, NotFound
 from services.lake import TableState
 from services.lake_schema import RATES_LAYOUT, RATES_TABLE, TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC, rates_schema
+from workers.curator_groups import in_groups
 from workers.curator_rates import hourly_rates, inputs
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def roll_up(
     def pieces() -> Iterator[tuple[list[Partition], pa.Table]]:
         if former is None and stored:
             yield list(stored.values()), rates_schema(keys).empty_table()
-        for group in in_groups(days, current):
+        for group in in_groups(days, lambda day: current[day].rows if day in current else 0, GROUP_ROWS):
             kept = [current[day] for day in group if day in current]
             rows = lake.read_partitions(TRANSACTIONS_TABLE.name, kept, inputs(dimensions))
             replaced = [stored[day] for day in group if former is not None and day in stored]
@@ -106,18 +107,3 @@ def _filled(rows: pa.Table, names: Sequence[str]) -> pa.Table:
         if name not in rows.column_names:
             rows = rows.append_column(pa.field(name, pa.string(), False), pa.array([ALL] * rows.num_rows, pa.string()))
     return rows
-
-
-def in_groups(starts: Sequence[date], stored: Mapping[date, Partition]) -> Iterator[list[date]]:
-    """Neighbouring partitions whose stored rows fit in memory together; a larger one is a group of its own."""
-    group: list[date] = []
-    rows = 0
-    for start in starts:
-        more = stored[start].rows if start in stored else 0
-        if group and rows + more > GROUP_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(start)
-        rows += more
-    if group:
-        yield group
