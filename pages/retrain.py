@@ -9,7 +9,8 @@ import streamlit as st
 
 from services.access import Permission, allows
 from services.errors import ServiceError
-from services.training import HYPERPARAMETERS, METHODS, Experiment, TrainingRequest
+from services.hyperparameters import HYPERPARAMETERS
+from services.training import METHODS, Experiment, TrainingRequest
 from ui import errors, model_comparison, page, retrain_detail, retrain_request, retrain_view, retry, session, wiring
 from ui import format as fmt
 from ui.retrain_request import CUSTOM, FIELDS, USUAL_WINDOW, WINDOWS, Window

@@ -17,6 +17,7 @@ from services.access import Actor, Permission, require
 from services.audit import AuditEntry
 from services.domain.money import mask_card_numbers
 from services.errors import Conflict, InvalidData, NotFound, Problem
+from services.hyperparameters import wrong_hyperparameter
 from services.revisions import StaleRevision
 from services.worker_status import utc_now
 
@@ -34,25 +35,6 @@ class ExperimentState(StrEnum):
 FINISHED = frozenset({ExperimentState.CANDIDATE, ExperimentState.FAILED, ExperimentState.STOPPED})
 METHODS = ("xgboost",)
 
-# What model/train.py understands: name -> (lowest, highest, whole number). Anything else is refused at the request,
-# not an hour later in the container.
-HYPERPARAMETERS: dict[str, tuple[float, float, bool]] = {
-    "num_round": (1, 5_000, True),
-    "max_depth": (1, 16, True),
-    "eta": (0.001, 1, False),
-    "min_child_weight": (0, 1_000, False),
-    "gamma": (0, 100, False),
-    "subsample": (0.05, 1, False),
-    "colsample_bytree": (0.05, 1, False),
-    "reg_lambda": (0, 1_000, False),
-    "scale_pos_weight": (0.01, 10_000, False),
-    "early_stopping_rounds": (1, 1_000, True),
-    "seed": (0, 2**31 - 1, True),
-    "target_alert_rate": (0.0001, 0.5, False),
-    "precision_floor": (0.001, 0.99, False),
-    "decline_precision": (0.01, 0.999, False),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
@@ -63,7 +45,7 @@ class TrainingRequest:
     window_end: datetime
     label_cutoff: datetime
     method: str = "xgboost"
-    hyperparameters: Mapping[str, float] = field(default_factory=dict)
+    hyperparameters: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +75,7 @@ class Experiment:
     window_end: datetime
     label_cutoff: datetime
     method: str
-    hyperparameters: Mapping[str, float]
+    hyperparameters: Mapping[str, float | str]
     finished_at: datetime | None = None
     training_job: str | None = None
     timeline: tuple[TimelineEntry, ...] = ()
@@ -258,21 +240,10 @@ def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
     if request.method not in METHODS:
         problem("method", f"Unknown method {request.method!r}; use one of: {', '.join(METHODS)}.")
     for key, value in request.hyperparameters.items():
-        message = _wrong_hyperparameter(key, value)
+        message = wrong_hyperparameter(key, value)
         if message:
             problem(f"hyperparameters.{key}", message)
     return tuple(found)
-
-
-def _wrong_hyperparameter(name: str, value: object) -> str | None:
-    if name not in HYPERPARAMETERS:
-        return f"Unknown hyperparameter {name!r}; known are: {', '.join(sorted(HYPERPARAMETERS))}."
-    low, high, whole = HYPERPARAMETERS[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        return f"{name} must be a number from {low:g} to {high:g}."
-    if whole and value != int(value):
-        return f"{name} must be a whole number."
-    return None
 
 
 def _audit(

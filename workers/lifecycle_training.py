@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from services.access import system
 from services.audit import AuditEntry
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
+from services.hyperparameters import as_text
 from services.models import Package, model_version, properties
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry
@@ -152,7 +153,7 @@ class ExperimentSteps:
 
     def _create_job(self, experiment: Experiment) -> Experiment:
         compute, home = self._compute, f"s3://{self._compute.bucket}/training/{experiment.experiment_id}"
-        given = {name: _text(value) for name, value in experiment.hyperparameters.items()}
+        given = {name: as_text(value) for name, value in experiment.hyperparameters.items()}
         spec = TrainingJobSpec(
             name=f"fraud-desk-{experiment.experiment_id}",
             image=compute.image,
@@ -269,11 +270,6 @@ class ExperimentSteps:
             timeline=(*experiment.timeline, TimelineEntry(now, state, message)),
         )
         return self._store.save(ended, audit=audit)
-
-
-def _text(value: float) -> str:
-    """`6`, not `6.0`, for whole numbers: the container reads some of them as integers."""
-    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 _STEPS: dict[ExperimentState, Callable[[ExperimentSteps, Experiment], Experiment]] = {
