@@ -104,6 +104,14 @@ def parse(text: str) -> tuple[Dimension, ...]:
     )
 
 
+def of_categories(categories: Sequence[tuple[str, str]]) -> tuple[Dimension, ...]:
+    """The dimensions of a data set whose mapping names none: its categories (name, title), as many as fit, and the
+    amount."""
+    fitting = [(name, title) for name, title in categories if name not in (*_RESERVED, AMOUNT_BAND)]
+    chosen = tuple(Dimension(name, title, ATTRIBUTES + name) for name, title in fitting[: MAX_DIMENSIONS - 1])
+    return (*chosen, Dimension(AMOUNT_BAND, "Amount", AMOUNT_BAND))
+
+
 def as_json(dimensions: Sequence[Dimension]) -> list[dict[str, str]]:
     """What a snapshot of the rollup says about itself."""
     return [{"key": d.key, "title": d.title, "column": d.column} for d in dimensions]
