@@ -102,6 +102,8 @@ def read_channel(folder: Path, channel: str) -> Channel:
         raise Failure(f"The channel '{channel}' has no Parquet files.")
     try:
         tables = [pq.read_table(file, partitioning=None) for file in files]
+        # Two underscores: what belongs to a row without being learned from.
+        tables = [t.select([name for name in t.column_names if not name.startswith("__")]) for t in tables]
     except (pa.ArrowInvalid, OSError) as error:
         raise Failure(f"A file of the channel '{channel}' is not readable as Parquet: {error}") from error
     names = tuple(tables[0].column_names)

@@ -6,19 +6,15 @@ labels table up to `label_cutoff`, and inside a vector only verdicts known befor
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from services.errors import InvalidData
@@ -55,13 +51,15 @@ class TrainingSet:
     `rows` has every transaction of the window in time order: transaction_id, event_time, label (1 fraud, 0 genuine,
     null when excluded), label_source and labelled_at (null where no verdict is known), split (train, validation,
     excluded). `matrix` [n, f] float32, nan for missing, and `labels` [n] int8 are the n rows that are not excluded,
-    in the same order. `schema` is {features_version, features}.
+    in the same order. `schema` is {features_version, features}. `beside` has what the job needs of those n rows without
+    learning from it: __amount_minor (int64) and __segment.<key> (text); names begin with two underscores.
     """
 
     matrix: NDArray[np.float32]
     labels: NDArray[np.int8]
     rows: pa.Table
     schema: Mapping[str, Any]
+    beside: pa.Table
 
     @property
     def positives(self) -> int:
@@ -69,9 +67,13 @@ class TrainingSet:
 
     def part(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
         """(matrix, labels) of train or validation."""
-        splits = np.asarray(self.rows.column("split").to_pylist(), dtype=object)
-        chosen = splits[splits != EXCLUDED] == split
+        chosen = self.chosen(split)
         return self.matrix[chosen], self.labels[chosen]
+
+    def chosen(self, split: str) -> NDArray[np.bool_]:
+        """[n] true where a row that is not excluded belongs to train or validation."""
+        splits = np.asarray(self.rows.column("split").to_pylist(), dtype=object)
+        return np.asarray(splits[splits != EXCLUDED] == split, dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,16 @@ def build(
         labels=labels,
         rows=_rows_table(rows, verdicts, boundary_ms),
         schema={"features_version": FEATURES_VERSION, "features": [spec.name for spec in FEATURES]},
+        beside=_beside([event for event, label in rows if label is not None]),
+    )
+
+
+def _beside(events: list[Event]) -> pa.Table:
+    return pa.table(
+        {
+            "__amount_minor": pa.array([event.amount_minor for event in events], pa.int64()),
+            "__segment.channel": pa.array([event.channel for event in events], pa.string()),
+        }
     )
 
 
@@ -234,58 +246,3 @@ def _rows_table(rows: list[tuple[Event, int | None]], verdicts: Mapping[str, _Ve
         ],
         schema=_ROWS,
     )
-
-
-def write(
-    data: TrainingSet,
-    put: Callable[[str, bytes], None],
-    *,
-    experiment_id: str,
-    snapshot_id: int | str,
-    window_start: datetime,
-    window_end: datetime,
-    label_cutoff: datetime,
-) -> dict[str, Any]:
-    """Put the set under `training/<experiment_id>/` and return its manifest, which is put last.
-
-    The same set gives the same bytes, so writing again after a crash changes nothing. Times are ISO 8601 in UTC.
-    """
-    prefix = f"training/{experiment_id}/"
-    files = {
-        "train/part-00000.parquet": _channel(data, TRAIN),
-        "validation/part-00000.parquet": _channel(data, VALIDATION),
-        "rows.parquet": _parquet(data.rows),
-        "schema.json": json.dumps(data.schema, indent=1).encode(),
-    }
-    manifest = {
-        "experiment_id": experiment_id,
-        "snapshot_id": snapshot_id,
-        "window_start": _iso(window_start),
-        "window_end": _iso(window_end),
-        "label_cutoff": _iso(label_cutoff),
-        "rows": len(data.labels),
-        "positives": data.positives,
-        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-    }
-    for name, content in files.items():
-        put(prefix + name, content)
-    put(prefix + "manifest.json", json.dumps(manifest, indent=1).encode())
-    return manifest
-
-
-def _channel(data: TrainingSet, split: str) -> bytes:
-    matrix, labels = data.part(split)
-    names: list[str] = list(data.schema["features"])
-    columns = [pa.array(labels), *(pa.array(np.ascontiguousarray(matrix[:, place])) for place in range(len(names)))]
-    version = {"features_version": str(data.schema["features_version"])}
-    return _parquet(pa.Table.from_arrays(columns, names=["label", *names]).replace_schema_metadata(version))
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat()

@@ -16,37 +16,10 @@ from services.adapters.mongo.client import connect
 from services.adapters.mongo.experiments import MongoExperiments
 from services.adapters.s3 import ObjectStore
 from services.errors import ServiceError, Unavailable
-from services.features import LAKE_COLUMNS
 from services.lake import Lake
 from services.settings import Settings
-from services.training import Experiment
-from services.training_set import build, write
+from services.training_build import build_for
 from workers.lifecycle_building import REFUSED, UNAVAILABLE
-
-log = logging.getLogger(__name__)
-
-
-def build_for(experiment: Experiment, lake: Lake, objects: ObjectStore) -> None:
-    """Replay the pinned snapshots and write the set.
-
-    History is read from its beginning: features such as how long a customer is known would otherwise be learned
-    shorter than scoring sees them.
-    """
-    transactions = lake.read_transactions(experiment.snapshot_id, end=experiment.window_end, columns=LAKE_COLUMNS)
-    labels = lake.read_labels(experiment.labels_snapshot_id)
-    log.info("lifecycle.replay transactions=%d labels=%d", transactions.num_rows, labels.num_rows)
-    start, end, cutoff = experiment.window_start, experiment.window_end, experiment.label_cutoff
-    data = build(transactions, labels, window_start=start, window_end=end, label_cutoff=cutoff)
-    assert experiment.snapshot_id is not None, "snapshots are chosen before anything is built"
-    write(
-        data,
-        objects.put,
-        experiment_id=experiment.experiment_id,
-        snapshot_id=experiment.snapshot_id,
-        window_start=start,
-        window_end=end,
-        label_cutoff=cutoff,
-    )
 
 
 def main(experiment_id: str) -> int:
@@ -57,7 +30,7 @@ def main(experiment_id: str) -> int:
         settings = Settings.from_environment()
         experiment = MongoExperiments(connect(settings, app="fraud-desk-build")).get(experiment_id)
         objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
-        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects)
+        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects.put)
     except Unavailable as error:
         return _say(error.message, UNAVAILABLE)
     except ServiceError as error:

@@ -24,8 +24,8 @@ from services.errors import NotFound
 from services.lake_schema import LABELS_TOPIC, TRANSACTIONS_TOPIC
 from services.settings import Settings
 from services.training import Experiment, ExperimentState
+from services.training_build import build_for
 from tests.integration.lake_desk import START, Desk, line
-from workers.lifecycle_build import build_for
 from workers.lifecycle_building import REFUSED
 from workers.lifecycle_lake import CaughtUp
 from workers.stream_objects import iso
@@ -171,7 +171,7 @@ def test_the_request_waits_for_the_verdict_saved_with_it_and_the_set_has_it(worl
     world._put(LABELS_TOPIC, late, len(world.labels) + 1)
     world.desk.fold()
     assert world.desk.lake.read_labels().num_rows == len(world.labels) + 4
-    build_for(experiment, world.desk.lake, world.desk.objects)
+    build_for(experiment, world.desk.lake, world.desk.objects.put)
     assert json.loads(world.stored("manifest.json")) == manifest, "the pinned snapshots decide, not what came later"
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from services.errors import InvalidData
 from services.features import FEATURES, FEATURES_VERSION, LAKE_COLUMNS
-from services.training_set import TrainingSet, build, write
+from services.training_files import write
+from services.training_set import TrainingSet, build
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -258,12 +259,16 @@ def test_the_layout_is_the_contracts_and_the_manifest_is_last() -> None:
     assert pq.read_table(io.BytesIO(files[f"{prefix}rows.parquet"])).equals(data.rows)
 
 
-def test_a_channel_is_numbers_only_label_first_and_says_its_features_version() -> None:
+def test_a_channel_has_the_label_first_then_what_is_no_feature_and_says_what_it_is() -> None:
     data = made(*history())
     table = pq.read_table(io.BytesIO(written(data)[0]["training/exp-1/train/part-00000.parquet"]))
-    assert table.column_names == ["label", *NAMES]
+    assert table.column_names == ["label", "__amount_minor", "__segment.channel", *NAMES]
+    assert table.column("__amount_minor").to_pylist() == table.column("amount_minor").to_pylist()
+    about = json.loads(table.schema.metadata[b"training_set"])
+    assert about["experiment_id"] == "exp-1"
+    assert about["features"]["amount_minor"] == {"title": "Amount", "unit": "minor"}
     assert table.schema.field("label").type == pa.int8()
-    assert {field.type for field in table.schema if field.name != "label"} == {pa.float32()}
+    assert {table.schema.field(name).type for name in NAMES} == {pa.float32()}
     assert table.schema.metadata[b"features_version"] == FEATURES_VERSION.encode()
     matrix, labels = data.part("train")
     np.testing.assert_array_equal(table.column("label").to_numpy(), labels)
