@@ -32,9 +32,9 @@ POINTS = {
     # Not within the catalog's commit: SQLite's lock would hold up everybody, the heir included.
     "curator": (
         Point("s3 GET raw", Moment.AFTER),
-        Point("s3 complete upload of data file", Moment.AFTER),
-        Point("s3 complete upload of table metadata", Moment.BEFORE),
-        Point("s3 complete upload of table metadata", Moment.AFTER),
+        Point("s3 PUT data file", Moment.AFTER),
+        Point("s3 PUT table metadata", Moment.BEFORE),
+        Point("s3 PUT table metadata", Moment.AFTER),
     ),
 }
 

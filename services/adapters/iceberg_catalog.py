@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
@@ -28,36 +27,26 @@ CONNECT_SECONDS, REQUEST_SECONDS = 1.0, 3.0
 _EPOCH = date(1970, 1, 1)
 
 
-class OneAttempt(AwsStandardS3RetryStrategy):
-    """A person waits for the answer: better an error in time than a second try."""
-
-    def __init__(self) -> None:
-        super().__init__(max_attempts=1)
-
-
-class ThreeAttempts(AwsStandardS3RetryStrategy):
-    """A worker writes many files in one commit: one lost reply need not undo them all."""
-
-    def __init__(self) -> None:
-        super().__init__(max_attempts=3)
-
-
 def open_catalog(settings: Settings, *, patient: bool) -> MetastoreCatalog:
-    """The catalog of `settings.catalog_uri`: the account's Glue catalog, or tables in a SQL database."""
-    attempts = ThreeAttempts if patient else OneAttempt
+    """The catalog of `settings.catalog_uri`: the account's Glue catalog, or tables in a SQL database.
+
+    `patient` is a worker, which writes many files in one commit: one lost reply need not undo them all. A person waits
+    for the answer: better an error in time than a second try.
+    """
+    attempts = 3 if patient else 1
     properties = {
         "warehouse": f"s3://{settings.bucket}/warehouse",
         "py-io-impl": "services.adapters.iceberg_io.LakeFileIO",
         "s3.region": settings.region,
         "s3.connect-timeout": str(CONNECT_SECONDS),
         "s3.request-timeout": str(REQUEST_SECONDS * (3 if patient else 1)),
-        "s3.retry-strategy-impl": f"{attempts.__module__}.{attempts.__qualname__}",
+        "s3.attempts": str(attempts),
     }
     # The one standard variable PyArrow does not read by itself in every version.
     if endpoint := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
         properties["s3.endpoint"] = endpoint
     if settings.catalog_uri == "glue":
-        client = aws.client("glue", region=settings.region, read_seconds=REQUEST_SECONDS, attempts=3 if patient else 1)
+        client = aws.client("glue", region=settings.region, read_seconds=REQUEST_SECONDS, attempts=attempts)
         return _Glue("fraud_desk", client=client, **properties)
     return _Sql("fraud_desk", uri=settings.catalog_uri, **properties)
 

@@ -1,5 +1,8 @@
 """File access of the Iceberg tables: PyArrow reads and writes, boto3 deletes.
 
+PyArrow begins every file as a multipart upload unless it may wait with opening it: three requests for a file that fits
+in one, three to pay for, and of the servers over a plain folder some fail at a part now and then.
+
 PyArrow's S3 delete also puts an empty marker object at the parent "folder", so that the folder goes on existing. S3
 needs no such thing, and a server over a plain folder (the embedded one) takes the marker for a file in place of the
 folder and loses sight of everything in it.
@@ -11,6 +14,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 from pyiceberg.io import InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
@@ -24,7 +28,18 @@ def _client(region: str, _endpoint: str) -> Any:
 
 
 class LakeFileIO(PyArrowFileIO):
-    """Named in the catalog's `py-io-impl`. `s3.region` is the one property read here."""
+    """Named in the catalog's `py-io-impl`. It reads the `s3.` properties that `iceberg_catalog.open_catalog` sets."""
+
+    def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
+        given = self.properties
+        return S3FileSystem(
+            region=given["s3.region"],
+            endpoint_override=given.get("s3.endpoint"),
+            connect_timeout=float(given["s3.connect-timeout"]),
+            request_timeout=float(given["s3.request-timeout"]),
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=int(given["s3.attempts"])),
+            allow_delayed_open=True,
+        )
 
     @property
     def _s3(self) -> Any:

@@ -34,13 +34,13 @@ CRITICAL = {
     ),
     "curator": (
         Point("s3 PUT quarantine", AFTER),
-        Point("s3 complete upload of data file", AFTER),
-        Point("s3 complete upload of table metadata", AFTER),
+        Point("s3 PUT data file", AFTER),
+        Point("s3 PUT table metadata", AFTER),
         Point("catalog commit", BEFORE),
         Point("catalog commit", AFTER),
     ),
 }
-STOPS = {"stream": Point("s3 PUT raw", BEFORE), "curator": Point("s3 complete upload of table metadata", BEFORE)}
+STOPS = {"stream": Point("s3 PUT raw", BEFORE), "curator": Point("s3 PUT table metadata", BEFORE)}
 FAILURES = {
     "stream": [
         Failure("s3 PUT raw", fault, nth) for nth, fault in enumerate(("429", "lost reply", "500", "outage"), 1)
@@ -48,8 +48,8 @@ FAILURES = {
     "curator": [
         Failure("s3 LIST raw", "503"),
         Failure("s3 GET raw", "cut reply"),
-        Failure("s3 complete upload of data file", "lost reply"),
-        Failure("s3 PUT part of table metadata", "reset"),
+        Failure("s3 PUT data file", "lost reply"),
+        Failure("s3 PUT table metadata", "reset"),
         Failure("s3 PUT quarantine", "429"),
         Failure("s3 GET table metadata", "latency"),
     ],
