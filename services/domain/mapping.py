@@ -15,7 +15,7 @@ column = "amt"
 currency = "USD"                   # or currency_column = "..."
 exponent = 2                       # minor units; left out: what ISO 4217 says of the currency
 minor = false                      # true: the column already counts minor units
-[entities]                         # the first one pays; customer is required; several columns are joined by "|"
+[entities]                         # the first one pays; customer is required; several columns name one together
 customer = "cc_num"
 merchant = "merchant"
 [places]                           # longitude, latitude
@@ -29,6 +29,7 @@ column = "category"
 kind = "category"                  # number, category, flag or text
 title = "Merchant category"        # left out: from the name
 unit = ""
+optional = false                   # true: a file without the column is read as if all its cells were empty
 [dimensions]                       # services.domain.dimensions
 """
 
@@ -225,9 +226,10 @@ def _features(section: Section) -> tuple[PlainFeature, ...]:
         column = one.text("column")
         kind = one.word("kind", ("number", "category", "flag", "text"))
         title, unit = one.text("title", name.replace("_", " ").capitalize()), one.text("unit", "")
+        optional = one.flag("optional")
         one.nothing_else()
         if column and kind:
-            found.append(PlainFeature(name, column, kind, title, unit))  # type: ignore[arg-type]
+            found.append(PlainFeature(name, column, kind, title, unit, optional))  # type: ignore[arg-type]
     return tuple(found)
 
 

@@ -56,18 +56,22 @@ class LabelColumn:
 
 @dataclass(frozen=True, slots=True)
 class PlainFeature:
-    """A column that is used as it is. `name` is small letters, digits and _; `unit` "" where there is none."""
+    """A column that is used as it is. `name` is small letters, digits and _; `unit` "" where there is none.
+
+    `optional`: a file without the column is read as if all its cells were empty.
+    """
 
     name: str
     column: str
     kind: FeatureKind
     title: str
     unit: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """`entities`: kind -> the columns whose values, joined by "|", name the entity; the first is the payer.
+    """`entities`: kind -> the columns whose values together name the entity; the first is the payer.
 
     `places`: place -> (column of longitude, column of latitude). `id` None: ids are made from the rows' content.
     """

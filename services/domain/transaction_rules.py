@@ -26,7 +26,7 @@ _CURRENCY = re.compile(r"[A-Z]{3}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _SECRETS = {"cvv", "cvv2", "cvc", "cvc2", "cid", "pan", "card_number", "cardnumber", "pin", "track1", "track2"}
 # Minor-unit exponents that differ from 2 (ISO 4217).
-_EXPONENTS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "JOD": 3, "TND": 3}
+EXPONENTS = {"JPY": 0, "KRW": 0, "CLP": 0, "ISK": 0, "VND": 0, "BHD": 3, "KWD": 3, "OMR": 3, "JOD": 3, "TND": 3}
 
 _CARD_NUMBER = "looks like a card number, which is never accepted; send a token"
 
@@ -185,7 +185,7 @@ def check_transaction(record: Any, *, row: int, now: datetime) -> tuple[dict[str
         return None, problems
     document["_id"] = document.pop("transaction_id")
     document["event_time"], document["received_at"] = moment, now
-    document.setdefault("exponent", _EXPONENTS.get(document["currency"], 2))
+    document.setdefault("exponent", EXPONENTS.get(document["currency"], 2))
     document["attributes"] = dict(attributes)
     document["version"] = 1
     return document, []

@@ -1,0 +1,296 @@
+"""Columns of a source -> canonical values, each with what is wrong in which row. Pure.
+
+Rules. An empty cell is missing. Numbers have a point for decimals and nothing for thousands. An amount is a decimal
+number of major units; it becomes a whole number of minor units, exactly, and what is finer is rounded half to even
+(a floating-point value counts as the shortest decimal that denotes it). Times become whole milliseconds since 1970
+UTC, rounded down; a datetime without an offset is in the mapping's zone (a clock hour that happens twice: the first
+time; one that does not happen: an hour later).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from services.domain.mapping import TimeColumn, label_word
+from services.domain.money import holds_card_number
+from services.domain.transaction_rules import ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MS = {"ms": 1.0, "s": 1_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
+# What the lake can hold (docs/contracts.md); the front door's own limits are narrower.
+_FIRST_MS, _LAST_MS = 0, 7_258_118_400_000  # 1970 to 2199
+CARD_NUMBER = "looks like a card number, which is never kept; name the column under tokenise"
+_LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
+_FLAGS = {"1": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "0": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
+_MANY_DIGITS = r"\d([ \x{00A0}-]?\d){12}"
+
+
+@dataclass(slots=True)
+class Column:
+    """`values` of the source's length (null or 0 where wrong); `problems`: index -> what is wrong there."""
+
+    values: pa.Array
+    problems: dict[int, str] = field(default_factory=dict)
+
+
+def floats(column: pa.Array) -> tuple[np.ndarray, dict[int, str]]:
+    """float64 with NaN where missing (null, empty, NaN); not-numbers and infinities are problems."""
+    kind = column.type
+    if (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    ):
+        numbers = _to_numpy(column.cast(pa.float64(), safe=False))
+    elif pa.types.is_string(kind):
+        try:
+            numbers = _to_numpy(pc.cast(pc.utf8_trim_whitespace(column), pa.float64()))
+        except pa.ArrowInvalid:
+            return _parsed_floats(column)
+    elif pa.types.is_null(kind):
+        numbers = np.full(len(column), np.nan)
+    else:
+        return np.full(len(column), np.nan), dict.fromkeys(range(len(column)), f"is of type {kind}, not a number")
+    infinite = np.flatnonzero(np.isinf(numbers))
+    return numbers, {int(index): "must be a finite number" for index in infinite}
+
+
+def _to_numpy(column: pa.Array) -> np.ndarray:
+    return np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _parsed_floats(column: pa.Array) -> tuple[np.ndarray, dict[int, str]]:
+    numbers, problems = np.full(len(column), np.nan), {}
+    for index, text in enumerate(column.to_pylist()):
+        if text is None or not (text := text.strip()):
+            continue
+        try:
+            if "_" in text:
+                raise ValueError
+            numbers[index] = float(text)
+        except ValueError:
+            problems[index] = f"must be a number, got {shown(text)}"
+            continue
+        if np.isinf(numbers[index]):
+            problems[index] = "must be a finite number"
+    return numbers, problems
+
+
+def amounts(column: pa.Array, exponents: np.ndarray, *, minor: bool) -> Column:
+    """int64 minor units. `exponents` (int, one a row) are those of the rows' currencies; unused where `minor`."""
+    numbers, problems = floats(column)
+    missing = np.isnan(numbers)
+    scale = np.ones(len(numbers)) if minor else 10.0**exponents
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = numbers * scale
+        rounded = np.rint(scaled)
+        # Near a half the product of floats does not say on which side the decimal is: there, exactly.
+        doubtful = np.flatnonzero(np.abs(np.abs(scaled - np.trunc(scaled)) - 0.5) < 1e-3)
+    for index in map(int, doubtful):
+        exact = _decimal(column[index].as_py())
+        whole = exact.scaleb(0 if minor else int(exponents[index])).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
+        rounded[index] = float(whole)
+    for index in map(int, np.flatnonzero(missing)):
+        problems.setdefault(index, "is missing" if column[index].as_py() in (None, "") else "must be a number, got NaN")
+    for index in map(int, np.flatnonzero(numbers < 0)):
+        problems.setdefault(index, f"must not be negative, got {shown(column[index].as_py())}")
+    for index in map(int, np.flatnonzero(rounded > MAX_AMOUNT_MINOR)):
+        problems.setdefault(index, f"is larger than {MAX_AMOUNT_MINOR:,} minor units")
+    if minor:
+        for index in map(int, np.flatnonzero(scaled != rounded)):
+            problems.setdefault(index, "must be a whole number of minor units")
+    usable = np.nan_to_num(rounded, nan=0.0, posinf=0.0, neginf=0.0)
+    usable[list(problems)] = 0.0
+    return Column(pa.array(usable.astype(np.int64)), problems)
+
+
+def _decimal(value: Any) -> Decimal:
+    """The shortest decimal that denotes a float; texts and Parquet's decimals as they are."""
+    try:
+        return value if isinstance(value, Decimal) else Decimal(str(value).strip())
+    except InvalidOperation as error:
+        raise AssertionError("floats() took it for a number") from error
+
+
+def times(column: pa.Array, spec: TimeColumn, *, required: bool = True) -> Column:
+    """int64 milliseconds since 1970 UTC; null where missing, which is a problem where `required`."""
+    kind = column.type
+    if spec.kind == "number" and not pa.types.is_temporal(kind):
+        made = _counted(column, spec)
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        made = _stamped(column, spec.zone)
+    elif pa.types.is_string(kind) or pa.types.is_null(kind):
+        made = _written(column, spec)
+    else:
+        wrong = f"is of type {kind}, not a date and time (kind = 'number' is for numbers)"
+        made = Column(pa.nulls(len(column), pa.int64()), dict.fromkeys(range(len(column)), wrong))
+    outside = pc.or_(pc.less(made.values, _FIRST_MS), pc.greater_equal(made.values, _LAST_MS))
+    if pc.any(outside).as_py():
+        for index in map(int, np.flatnonzero(outside.fill_null(False).to_numpy(zero_copy_only=False))):
+            made.problems.setdefault(index, "lies outside the years 1970 to 2199")
+    if required and made.values.null_count:
+        for index in map(int, np.flatnonzero(made.values.is_null().to_numpy(zero_copy_only=False))):
+            made.problems.setdefault(index, "is missing")
+    return made
+
+
+def _counted(column: pa.Array, spec: TimeColumn) -> Column:
+    numbers, problems = floats(column)
+    origin = 0.0 if spec.origin is None else (spec.origin - EPOCH) / timedelta(milliseconds=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        moments = np.floor(origin + numbers * MS[spec.unit] + 1e-6)
+    missing = np.isnan(numbers)
+    far = np.abs(np.nan_to_num(moments)) > 2.0**62
+    moments = np.where(missing | far, 0.0, moments)
+    problems |= {int(i): "lies outside the years 1970 to 2199" for i in np.flatnonzero(far) if int(i) not in problems}
+    return Column(pa.array(moments.astype(np.int64), mask=missing | far), problems)
+
+
+def _stamped(column: pa.Array, zone: str) -> Column:
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if column.type.tz is None and zone != "UTC":
+        column = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="latest")
+    per_ms = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[column.type.unit]
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    raw = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    ms = raw * 1_000 if per_ms == 0.001 else raw // int(per_ms)
+    return Column(pa.array(ms, pa.int64(), mask=missing))
+
+
+def _written(column: pa.Array, spec: TimeColumn) -> Column:
+    zone = ZoneInfo(spec.zone)
+    read: Callable[[str], datetime]
+    if spec.format is None:
+        read = datetime.fromisoformat
+    else:
+        form = spec.format
+        read = lambda text: datetime.strptime(text, form)  # noqa: E731
+    values: list[int | None] = []
+    problems: dict[int, str] = {}
+    for index, text in enumerate(column.to_pylist()):
+        if text is None or not (text := text.strip()):
+            values.append(None)
+            continue
+        try:
+            values.append(_ms(read(text), zone))
+        except (ValueError, OverflowError):
+            wanted = "like 2026-01-31 12:00:00" if spec.format is None else f"in the format {spec.format}"
+            problems[index] = f"must be a date and time {wanted}, got {shown(text)}"
+            values.append(None)
+    return Column(pa.array(values, pa.int64()), problems)
+
+
+def _ms(moment: datetime, zone: ZoneInfo) -> int:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone if zone.key != "UTC" else UTC)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def _each(column: pa.Array, convert: Callable[[str], tuple[str | None, str | None]]) -> Column:
+    """Texts through `convert` (-> value, problem), each different text once. Missing stays null."""
+    encoded = texts(column).dictionary_encode()
+    made = [convert(text) for text in encoded.dictionary.to_pylist()]
+    values = pa.array([value for value, _ in made], pa.string()).take(encoded.indices)
+    wrong = {number: problem for number, (_, problem) in enumerate(made) if problem}
+    problems: dict[int, str] = {}
+    if wrong:
+        for index, number in enumerate(encoded.indices.to_pylist()):
+            if number in wrong:
+                problems[index] = wrong[number]
+    return Column(values, problems)
+
+
+def texts(column: pa.Array) -> pa.Array:
+    """Trimmed text, null where empty. A number that is whole is written without a fraction: 321.0 is 321."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        cells = [
+            None if v is None or v != v else str(int(v)) if v.is_integer() else repr(v) for v in column.to_pylist()
+        ]
+        return pa.array(cells, pa.string())
+    if pa.types.is_binary(kind) or pa.types.is_nested(kind):
+        cells = [None if v is None else v.hex() if isinstance(v, bytes) else repr(v) for v in column.to_pylist()]
+        return pa.array(cells, pa.string())
+    trimmed = pc.utf8_trim_whitespace(column if pa.types.is_string(kind) else column.cast(pa.string()))
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+
+
+def as_id(text: str) -> str:
+    """A name that the front door takes: the text itself where it does, else its readable part with a hash of it all."""
+    if ID_PATTERN.fullmatch(text):
+        return text
+    readable = re.sub(r"[^A-Za-z0-9_.:-]+", "_", text)[:40].strip("_")
+    return f"{readable}-{letters(hashlib.blake2b(text.encode(), digest_size=8).hexdigest())}".lstrip("-")
+
+
+def letters(digest: str) -> str:
+    """A hex digest in letters only, which no check takes for a card number."""
+    return digest.encode().translate(_LETTERS).decode()
+
+
+def token(text: str, key: bytes) -> str:
+    """What stands for a card number: HMAC-SHA256 of its digits (or of the text, where it has none), 128 bits of it."""
+    bare = re.sub(r"[\s-]", "", text)
+    return "tok_" + letters(hmac.new(key, bare.encode(), hashlib.sha256).hexdigest()[:32])
+
+
+def names(column: pa.Array, *, key: bytes | None) -> Column:
+    """Ids of entities or transactions. With a `key` every value is replaced by its token."""
+    if key is not None:
+        return _each(column, lambda text: (token(text, key), None))
+    return _each(column, lambda text: (None, CARD_NUMBER) if _is_card(text) else (as_id(text), None))
+
+
+def _is_card(text: str) -> bool:
+    return not ID_DIGEST.fullmatch(text) and holds_card_number(text)
+
+
+# Random hex names hold runs of digits that pass the check by chance; a card number is not written like that.
+ID_DIGEST = re.compile(
+    r"(?=(?:[^a-f]*[a-f]){6})(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
+
+
+def words(column: pa.Array, *, key: bytes | None) -> Column:
+    """Categories and texts, at most MAX_TEXT long."""
+    if key is not None:
+        return names(column, key=key)
+
+    def convert(text: str) -> tuple[str | None, str | None]:
+        if len(text) > MAX_TEXT:
+            return None, f"is {len(text):,} characters long; at most {MAX_TEXT} are allowed"
+        return (None, CARD_NUMBER) if holds_card_number(text) else (text, None)
+
+    return _each(column, convert)
+
+
+def flags(column: pa.Array) -> Column:
+    """1.0 or 0.0; true/false, yes/no, t/f, y/n and 1/0 in any case."""
+    made = _each(
+        column,
+        lambda text: (
+            (label_word(text), None) if label_word(text) in _FLAGS else (None, f"must be yes or no, got {shown(text)}")
+        ),
+    )
+    values = [None if word is None else _FLAGS[word] for word in made.values.to_pylist()]
+    return Column(pa.array(values, pa.float64()), made.problems)
+
+
+def verdicts(column: pa.Array, fraud: tuple[str, ...]) -> Column:
+    """int8: 1 fraud, 0 genuine, null unknown (missing)."""
+    made = _each(column, lambda text: (str(int(label_word(text) in fraud)), None))
+    return Column(made.values.cast(pa.int8()), made.problems)
