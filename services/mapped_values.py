@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from services.domain.mapping import TimeColumn, label_word
 from services.domain.money import holds_card_number
-from services.domain.transaction_rules import ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
+from services.domain.transaction_rules import DIGEST, ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = {"ms": 1.0, "s": 1_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
@@ -34,7 +34,6 @@ _FIRST_MS, _LAST_MS = 0, 7_258_118_400_000  # 1970 to 2199
 CARD_NUMBER = "looks like a card number, which is never kept; name the column under tokenise"
 _LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
 _FLAGS = {"1": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "0": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
-_MANY_DIGITS = r"\d([ \x{00A0}-]?\d){12}"
 
 
 @dataclass(slots=True)
@@ -256,13 +255,7 @@ def names(column: pa.Array, *, key: bytes | None) -> Column:
 
 
 def _is_card(text: str) -> bool:
-    return not ID_DIGEST.fullmatch(text) and holds_card_number(text)
-
-
-# Random hex names hold runs of digits that pass the check by chance; a card number is not written like that.
-ID_DIGEST = re.compile(
-    r"(?=(?:[^a-f]*[a-f]){6})(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-)
+    return len(text) > 12 and not DIGEST.fullmatch(text) and holds_card_number(text)
 
 
 def words(column: pa.Array, *, key: bytes | None) -> Column:
@@ -273,7 +266,7 @@ def words(column: pa.Array, *, key: bytes | None) -> Column:
     def convert(text: str) -> tuple[str | None, str | None]:
         if len(text) > MAX_TEXT:
             return None, f"is {len(text):,} characters long; at most {MAX_TEXT} are allowed"
-        return (None, CARD_NUMBER) if holds_card_number(text) else (text, None)
+        return (None, CARD_NUMBER) if len(text) > 12 and holds_card_number(text) else (text, None)
 
     return _each(column, convert)
 

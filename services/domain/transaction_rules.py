@@ -17,6 +17,10 @@ from services.domain.states import Channel, EntryMode
 from services.errors import Problem
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+# 128 to 256 random bits in hex, with at least six letters among them.
+DIGEST = re.compile(
+    r"(?=(?:[^a-f]*[a-f]){6})(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)
 MAX_TEXT = 256
 MAX_ATTRIBUTES = 64
 MAX_AMOUNT_MINOR = 10**12
@@ -68,7 +72,9 @@ def _text(value: Any) -> str | None:
 
 
 def _identifier(value: Any) -> str | None:
-    if problem := _text(value):
+    problem = _text(value)
+    # Random hex names hold digits that pass the check of card numbers by chance; no card number is written like that.
+    if problem and not (problem is _CARD_NUMBER and DIGEST.fullmatch(value)):
         return problem
     return None if ID_PATTERN.fullmatch(value) else "may hold only letters, digits and _ . : - (at most 64)"
 
