@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 FILE = "model.onnx"
 INPUT = "rows"
 # What goes into an artifact's code/ folder: everything that serving imports.
-SERVING_FILES = ("inference.py", "http_serving.py", "loaded_model.py", "onnx_packaging.py", "row_formats.py")
+SERVING_FILES = (
+    "inference.py",
+    "http_protocol.py",
+    "http_serving.py",
+    "loaded_model.py",
+    "onnx_packaging.py",
+    "row_formats.py",
+)
 # The largest difference of a score (a number from 0 to 1) between ONNX Runtime and the booster.
 TOLERANCE = 1e-5
 # Rows made for the comparison: at thresholds, just below them, and with missing values.

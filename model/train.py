@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -24,9 +23,10 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 if __package__:
-    from model import measures
+    from model import measures, onnx_packaging
 else:
     import measures  # type: ignore[no-redef]
+    import onnx_packaging  # type: ignore[no-redef]
 
 # Every hyperparameter with its default; anything else is refused, so that a misspelt one is not silently unused.
 DEFAULTS: dict[str, Any] = {
@@ -260,17 +260,19 @@ def train(base: Path) -> None:
         "metrics": metrics,
         "training": {"rows": len(data.labels), "positives": int(data.labels.sum())},
     }
-    write_model(base / "model", booster, metadata)
+    write_model(base / "model", booster, metadata, validation.matrix)
     for name, value in metrics.items():
         print(f"metric:{name if name.startswith('validation') else 'validation_' + name}={value:.6g};")
     print(f"Finished in {time.monotonic() - began:.1f} s.", flush=True)
 
 
-def write_model(folder: Path, booster: xgb.Booster, metadata: dict[str, Any]) -> None:
-    """model.ubj, metadata.json and the serving code; the metadata last, so that a folder with it is complete."""
-    (folder / "code").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name("inference.py"), folder / "code/inference.py")
+def write_model(folder: Path, booster: xgb.Booster, metadata: dict[str, Any], rows: NDArray[np.float32]) -> None:
+    """model.ubj, model.onnx (compared with the booster on `rows`), metadata.json and the serving code; the metadata
+    last, so that a folder with it is complete.
+    """
+    onnx_packaging.copy_serving_code(folder / "code")
     booster.save_model(folder / "model.ubj")
+    metadata = metadata | {"parity": onnx_packaging.export_onnx(booster, folder, rows)}
     partial = folder / "metadata.json.partial"
     partial.write_text(json.dumps(metadata, indent=1, sort_keys=True))
     partial.replace(folder / "metadata.json")

@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 import xgboost as xgb
 
+from model import onnx_packaging
+
 MODEL = Path(__file__).parents[2] / "model"
 NAMES = ["amount_to_mean", "terminal_frauds_7d", "always", "noise"]
 
@@ -126,12 +128,12 @@ class serve:
 
 
 def test_training_writes_the_artifact_of_the_contract(trained: Trained) -> None:
-    assert sorted(p.name for p in (trained.base / "model").rglob("*") if p.is_file()) == [
-        "inference.py",
-        "metadata.json",
-        "model.ubj",
-    ]
+    model = trained.base / "model"
+    assert {"metadata.json", "model.onnx", "model.ubj"} <= {p.name for p in model.iterdir()}
+    assert sorted(p.name for p in (model / "code").iterdir()) == sorted(onnx_packaging.SERVING_FILES)
     m = trained.metadata
+    assert m["parity"]["max_abs_difference"] <= onnx_packaging.TOLERANCE
+    assert m["parity"]["rows"] >= 3_000
     assert m["features"] == NAMES
     assert m["features_version"] == "7"
     assert m["training"]["rows"] == 6_000
@@ -160,7 +162,7 @@ def test_served_scores_are_the_boosters(trained: Trained, serving: Serving) -> N
     booster = xgb.Booster(model_file=trained.base / "model/model.ubj")
     matrix = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=np.float32)
     expected = booster.predict(xgb.DMatrix(matrix, feature_names=NAMES))
-    np.testing.assert_allclose(answer["scores"], expected, rtol=1e-6)
+    np.testing.assert_allclose(answer["scores"], expected, atol=1e-6)
     shares = booster.predict(xgb.DMatrix(matrix, feature_names=NAMES), pred_contribs=True)
     np.testing.assert_allclose(answer["contributions"], shares[:, :-1], atol=1e-6)
     # With the bias, contributions are the log-odds of the score.
