@@ -16,6 +16,8 @@ from services.features.events import (
     events_from_columns,
     label_from_document,
 )
+from services.features.mapped import plan_of
+from services.features.plan import Plan
 from services.features.reasons import Reason, reasons
 from services.features.replay import replay
 from services.features.state import State, new_state
@@ -28,6 +30,7 @@ __all__ = [
     "Event",
     "FeatureSpec",
     "LabelEvent",
+    "Plan",
     "Reason",
     "State",
     "compute",
@@ -41,6 +44,7 @@ __all__ = [
     "new_state",
     "observe",
     "observe_label",
+    "plan_of",
     "reasons",
     "replay",
     "step",

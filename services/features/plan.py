@@ -1,0 +1,278 @@
+"""What is computed for one desk's data: which entities, which windows, which plain columns, in which order.
+
+A plan is built from a mapping and is the whole definition of the features: the scorer runs it transaction by
+transaction on stored states (`compute`, `observe`, `observe_label`), training runs it over whole columns (`matrix`),
+and both give the same numbers, bit for bit.
+
+`compute` reads, `observe` writes; a transaction is never part of its own history. A verdict counts from the moment it
+became known (inclusive), never from the moment the fraud happened. What counts is what had arrived: a transaction
+that arrives late sees nothing of later transactions in its windows, while the usual amount, the habit of the day and
+the runs of known frauds, which have no window, are those of the moment of its arrival.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from math import nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.features import counterparty, history
+from services.features.arithmetic import SCALARS, Arithmetic, cap, floor, kilometres
+from services.features.inputs import Event, LabelEvent
+from services.features.limits import COUNT_CAP, SPEED_CAP_KMH
+from services.features.memory import (
+    AMOUNT_MAX,
+    DAY_MS,
+    EXPLAINED_RATIO,
+    HOUR_MS,
+    SECOND_MS,
+    State,
+    add_to_day,
+    add_to_history,
+    add_verdict,
+    meet,
+    new_category,
+    new_counterparty,
+    new_history,
+    usual,
+)
+
+# Raise it whenever the engine computes something differently: models name the version they need.
+ENGINE_VERSION = 2
+# Two readings closer in time than this say nothing about speed: clocks of terminals differ.
+_SPEED_FLOOR_MS = 5 * 60 * SECOND_MS
+
+
+class Role(StrEnum):
+    """What is remembered of the things of a kind: their own history, whom they deal with, or only their share of
+    known fraud; of `known` nothing but whether the payer has met them."""
+
+    PAYER = "payer"
+    COUNTERPARTY = "counterparty"
+    CATEGORY = "category"
+    KNOWN = "known"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`name` is the key of its states; `column` the canonical column of its names; `title` what an analyst calls it."""
+
+    name: str
+    role: Role
+    column: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A column that is a feature as it is. `unit` is free text; a flag has the unit flag and is 0 or 1."""
+
+    name: str
+    column: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`kinds`: the payer first, then other entities, then categories. `places`: transactions have coordinates."""
+
+    kinds: tuple[Kind, ...]
+    numbers: tuple[Number, ...] = ()
+    places: bool = False
+    homes: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The features, in the order of every vector and matrix."""
+        first = self.kinds[0]
+        found = ["amount_minor"]
+        for place, kind in enumerate(self.kinds):
+            if kind.role is Role.PAYER:
+                found += [feature_name(kind.name, suffix, first=not place) for suffix in history.SUFFIXES]
+        found += [f"{kind.name}_new" for kind in self.kinds[1:]]
+        found += [f"{first.name}_{kind.name}s_24h" for kind in self.met]
+        found += ["home_distance_km"] * self.homes + ["travel_kmh"] * self.places
+        for kind in self.kinds:
+            if kind.role is Role.COUNTERPARTY:
+                found += [feature_name(kind.name, suffix) for suffix in counterparty.SUFFIXES]
+        found += [f"{kind.name}_fraud_rate_28d" for kind in self.kinds if kind.role is Role.CATEGORY]
+        return (*found, *(number.name for number in self.numbers))
+
+    @cached_property
+    def version(self) -> str:
+        """Names engine and features: another plan has another version."""
+        digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        return f"{ENGINE_VERSION}-{digest[:8]}"
+
+    @cached_property
+    def met(self) -> tuple[Kind, ...]:
+        """Entities of which it is counted how many a payer met."""
+        return tuple(kind for kind in self.kinds[1:] if kind.role in (Role.PAYER, Role.COUNTERPARTY))
+
+    @cached_property
+    def stored(self) -> tuple[tuple[int, str, Role], ...]:
+        """(place among the names, prefix of the key, role) of the kinds that have states."""
+        return tuple((i, f"{k.name}:", k.role) for i, k in enumerate(self.kinds) if k.role is not Role.KNOWN)
+
+    def entity_keys(self, event: Event | LabelEvent) -> tuple[str, ...]:
+        """Ids of the entities whose states `compute`, `observe` and `observe_label` need."""
+        names = event.names
+        return tuple([prefix + name for i, prefix, _ in self.stored if (name := names[i]) is not None])
+
+    label_keys = entity_keys
+
+    def new_state(self, key: str) -> State:
+        """An empty state for an entity's key; KeyError where the plan has no such kind."""
+        kind = key.partition(":")[0]
+        if kind == self.kinds[0].name:
+            return new_history([other.name for other in self.kinds[1:]])
+        return _NEW[{k.name: k.role for k in self.kinds}[kind]]()
+
+    def compute(self, event: Event, states: Mapping[str, State]) -> list[float]:
+        """The event's features in the order of `names`; nan where there is nothing to compare with. Changes nothing."""
+        at, amount, names = event.at_ms, min(event.amount_minor, AMOUNT_MAX), event.names
+        get = states.get
+        out = [float(event.amount_minor)]
+        found: list[State | None] = []
+        for i, prefix, role in self.stored:
+            name = names[i]
+            state = get(prefix + name) if name is not None else None
+            found.append(state)
+            if role is Role.PAYER:
+                if name is None:
+                    out += [nan] * len(history.SUFFIXES)
+                else:
+                    out += history.features(SCALARS, history.read(state, at), amount)
+        payer = found[0]
+        out += self._company(event, payer)
+        out += self._geography(event, payer)
+        rates = []
+        for (i, _, role), state in zip(self.stored, found, strict=True):
+            if role is Role.PAYER:
+                continue
+            known = names[i] is not None
+            if role is Role.CATEGORY:
+                rates.append(counterparty.rate(SCALARS, counterparty.read(state, at, None)) if known else nan)
+            elif known:
+                out += counterparty.features(SCALARS, counterparty.read(state, at, names[0]), at, amount)
+            else:
+                out += [nan] * len(counterparty.SUFFIXES)
+        return [*out, *rates, *event.numbers]
+
+    def _company(self, event: Event, payer: State | None) -> list[float]:
+        """Whether the payer meets each of the others for the first time, and how many others it met in 24 hours."""
+        if payer is None or not payer["n"]:
+            known = (0.0 if event.names[self.kinds.index(kind)] is not None else nan for kind in self.met)
+            return [*[nan] * (len(self.kinds) - 1), *known]
+        seen, new, many = payer["seen"], [], []
+        for kind, name in zip(self.kinds[1:], event.names[1:], strict=True):
+            met = seen[kind.name]
+            new.append(nan if name is None else 0.0 if name in met["names"] else 1.0)
+            if kind.role is not Role.KNOWN and kind.role is not Role.CATEGORY:
+                others = nan if name is None else float(counterparty.others(met, event.at_ms, DAY_MS, name))
+                many.append(cap(SCALARS, others, COUNT_CAP))
+        return new + many
+
+    def _geography(self, event: Event, payer: State | None) -> list[float]:
+        here, home = event.place, event.home
+        out = []
+        if self.homes:
+            out.append(nan if here is None or home is None else kilometres(SCALARS, *home, *here))
+        if self.places:
+            before = payer["place"] if payer is not None else None
+            if here is None or not before or before[0] > event.at_ms:
+                out.append(nan)
+            else:
+                out.append(speed(SCALARS, event.at_ms - before[0], kilometres(SCALARS, before[1], before[2], *here)))
+        return out
+
+    def observe(self, event: Event, states: MutableMapping[str, State]) -> None:
+        """Add the event to the states of its entities, in place; states that are missing are created.
+
+        Observing the same event twice counts it twice: whoever stores states commits them together with the score.
+        """
+        at, amount, names = event.at_ms, min(event.amount_minor, AMOUNT_MAX), event.names
+        payer = names[0]
+        for i, prefix, role in self.stored:
+            name = names[i]
+            if name is None:
+                continue
+            state = self._state(states, prefix + name)
+            if role is Role.PAYER:
+                add_to_history(state, at, amount)
+            else:
+                add_to_day(state, at, amount)
+                if role is Role.COUNTERPARTY and payer is not None:
+                    meet(state["payers"], at, payer)
+        if payer is None:
+            return
+        state = states[self.stored[0][1] + payer]
+        seen = state["seen"]
+        for kind, name in zip(self.kinds[1:], names[1:], strict=True):
+            if name is not None:
+                meet(seen[kind.name], at, name)
+        if event.place is not None and (not state["place"] or at >= state["place"][0]):
+            state["place"] = [at, *event.place]
+
+    def observe_label(self, label: LabelEvent, states: MutableMapping[str, State]) -> None:
+        """Add a verdict to the states of its entities. To be called in the order the verdicts became known."""
+        payer = None if label.names[0] is None else states.get(self.stored[0][1] + label.names[0])
+        # Nothing is known of the payer's amounts: then the amount explains nothing.
+        counted, total = usual(payer)[:2] if payer is not None and payer["n"] else (0, 0)
+        bare = unexplained(min(label.amount_minor, AMOUNT_MAX), counted, total)
+        for key in self.label_keys(label):
+            add_verdict(
+                self._state(states, key),
+                label.transaction_id,
+                fraud=label.value == "fraud",
+                known_ms=label.labelled_ms,
+                event_ms=label.event_ms,
+                unexplained=bare,
+            )
+
+    def step(self, event: Event, states: MutableMapping[str, State]) -> list[float]:
+        """`compute`, then `observe`."""
+        vector = self.compute(event, states)
+        self.observe(event, states)
+        return vector
+
+    def matrix(self, transactions: Any, labels: Any = None, *, since_ms: int | None = None) -> NDArray[np.float32]:
+        """The same over whole columns: `services.features.offline.matrix`."""
+        from services.features.offline import matrix  # it is written against the plan
+
+        return matrix(self, transactions, labels, since_ms=since_ms)
+
+    def _state(self, states: MutableMapping[str, State], key: str) -> State:
+        state = states.get(key)
+        if state is None:
+            state = states[key] = self.new_state(key)
+        return state
+
+
+_NEW = {Role.PAYER: new_history, Role.COUNTERPARTY: new_counterparty, Role.CATEGORY: new_category}
+
+
+def unexplained(amount: int, counted: int, total: int) -> bool:
+    """Whether a fraud's amount is ordinary for its payer: at most EXPLAINED_RATIO times the mean of its amounts."""
+    return not counted or amount * counted <= EXPLAINED_RATIO * total
+
+
+def speed(o: Arithmetic, elapsed_ms: Any, distance_km: Any) -> Any:
+    """km/h between two places; the time between is taken as at least five minutes."""
+    hours = o.number(floor(o, elapsed_ms, _SPEED_FLOOR_MS)) / HOUR_MS
+    return cap(o, distance_km / hours, SPEED_CAP_KMH)
+
+
+def feature_name(kind: str, suffix: str, *, first: bool = False) -> str:
+    """`amount_to_...` and `seconds_since_previous` are the first payer's unless they name another entity."""
+    if first and suffix.startswith(("amount_", "seconds_")):
+        return suffix
+    return suffix.replace("amount_to_", f"amount_to_{kind}_") if suffix.startswith("amount_to_") else f"{kind}_{suffix}"
