@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from services.domain.states import LabelSource
-from services.domain.transaction_rules import CLOCK_SKEW, ID_PATTERN, OLDEST, check_transaction, plain, shown
+from services.domain.transaction_rules import (
+    CLOCK_SKEW,
+    DEMO_RULES,
+    ID_PATTERN,
+    OLDEST,
+    Rules,
+    check_transaction,
+    plain,
+    shown,
+)
 from services.errors import Problem
 
 MAX_BATCH = 1000
@@ -67,8 +76,8 @@ class IntakeStore(Protocol):
 
 
 class Intake:
-    def __init__(self, store: IntakeStore) -> None:
-        self._store = store
+    def __init__(self, store: IntakeStore, rules: Rules = DEMO_RULES) -> None:
+        self._store, self._rules = store, rules
 
     def submit(self, records: Sequence[Any], *, received_at: datetime) -> IntakeResult:
         """Check and store a batch of at most MAX_BATCH records (more: all are refused, nothing is stored).
@@ -84,7 +93,7 @@ class Intake:
         good: dict[str, tuple[int, dict[str, Any]]] = {}
         doubles: list[tuple[int, dict[str, Any]]] = []
         for row, record in enumerate(records):
-            document, found = check_transaction(record, row=row, now=received_at)
+            document, found = check_transaction(record, row=row, now=received_at, rules=self._rules)
             problems += found
             if document is None:
                 refused += 1

@@ -23,9 +23,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services.domain.field_checks import DIGEST, ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
 from services.domain.mapping import TimeColumn, label_word
 from services.domain.money import holds_card_number
-from services.domain.transaction_rules import DIGEST, ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = {"ms": 1.0, "s": 1_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
