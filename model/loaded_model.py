@@ -57,6 +57,9 @@ class Model:
 
     def answer(self, batch: Batch) -> Answer:
         """Scores of every row, and contributions when the batch asks for them. BadRequest for another width."""
+        if batch.describe:
+            nothing = np.empty(0, dtype=np.float64)
+            return Answer(nothing, None, self.version, self.features_version, self.engine, tuple(self.features))
         scores = self.score(batch.matrix)
         contributions = self.contributions(batch.matrix) if batch.explain else None
         return Answer(scores, contributions, self.version, self.features_version, self.engine)

@@ -30,17 +30,23 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows to score: [n, f] float32 with nan for missing; `explain` asks for contributions."""
+    """Rows to score: [n, f] float32 with nan for missing; `explain` asks for contributions. A batch without rows asks
+    which features the model takes.
+    """
 
     matrix: NDArray[np.float32]
     explain: bool
+
+    @property
+    def describe(self) -> bool:
+        return not len(self.matrix)
 
 
 @dataclass(frozen=True)
 class Answer:
     """scores [n] float64 from 0 to 1; contributions [n, f] float32 in log-odds, without the bias, or None.
 
-    engine: what computed the scores, `onnxruntime` or `xgboost`.
+    engine: what computed the scores, `onnxruntime` or `xgboost`. features: the names in matrix order, when asked for.
     """
 
     scores: NDArray[np.float64]
@@ -48,6 +54,7 @@ class Answer:
     model_version: str
     features_version: str
     engine: str
+    features: tuple[str, ...] | None = None
 
 
 def read_rows(body: str | bytes, content_type: str) -> Batch:
@@ -85,10 +92,11 @@ def write_answer(answer: Answer, kind: str) -> bytes:
         return "".join(f"{score!r},{answer.model_version}\n" for score in answer.scores.tolist()).encode()
     if kind == LINES:
         return "\n".join([*_answer_lines(answer), ""]).encode()
-    head = {
+    head: dict[str, Any] = {
         "model_version": answer.model_version,
         "features_version": answer.features_version,
         "engine": answer.engine,
+        **({} if answer.features is None else {"features": answer.features}),
         "scores": answer.scores.tolist(),
         "contributions": None,
     }
@@ -111,6 +119,8 @@ def _answer_lines(answer: Answer) -> Iterable[str]:
 
 def _from_json(text: str) -> Batch:
     request = _parsed(text, "The body is not JSON.")
+    if request == {"describe": True}:
+        return Batch(np.empty((0, 0), dtype=np.float32), False)
     if not isinstance(request, dict) or not isinstance(request.get("instances"), list):
         raise BadRequest('The body must be {"instances": [[number, ..], ..], "explain": true|false}.')
     explain = request.get("explain", False)

@@ -62,12 +62,15 @@ def _put(functions: Any, name: str, module: str, settings: Settings) -> None:
 
 
 def _package(module: str) -> bytes:
-    """The function's one file as a zip with a fixed date: the same source is the same package."""
+    """The function's files (those that begin with its name) as a zip with a fixed date: the same source is the same
+    package.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        entry = zipfile.ZipInfo(f"{module}.py", date_time=(2026, 1, 1, 0, 0, 0))
-        entry.external_attr = 0o644 << 16
-        archive.writestr(entry, (LAMBDA_SOURCES / f"{module}.py").read_bytes())
+        for source in sorted(LAMBDA_SOURCES.glob(f"{module}*.py")):
+            entry = zipfile.ZipInfo(source.name, date_time=(2026, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, source.read_bytes())
     return buffer.getvalue()
 
 

@@ -1,9 +1,14 @@
 """The Lambda function `fraud-desk-score`: rows of features in, scores of the live model out.
 
-Event `{"instances": [[number or null, ..], ..], "explain": bool}`. Answer `{"statusCode": 200, "body": {model_version,
-features_version, scores, contributions, model_latency_ms}}`, or 400 (the request), 429 (throttled, try later), 502 (the
-model failed or answered nonsense) or 504 (out of time) with `{"error": sentence}`. The endpoint is named by the
-environment, never by the caller. Scoring changes nothing, so a transient failure is tried once more while time allows.
+Event `{"instances": [[number or null, ..] or {feature: number or null}, ..], "explain": bool}`, or the plain event
+`{"endpoint_name": alias, "input": CSV, a row, rows or features by name}`. Answer `{"statusCode": 200, "body":
+{model_version, features_version, scores, contributions, model_latency_ms}}`, or 400 (the request), 429 (throttled, try
+later), 502 (the model failed or answered nonsense) or 504 (out of time) with `{"error": sentence}`.
+
+The endpoint is named by the environment, never by the caller: FRAUD_DESK_ENDPOINT, and for the plain event besides it
+the aliases of FRAUD_DESK_ENDPOINT_ALIASES (`name` or `name=endpoint`, comma-separated). Rows are checked against the
+features that the model itself tells. Scoring changes nothing, so a transient failure is tried once more while time
+allows.
 """
 
 from __future__ import annotations
@@ -13,21 +18,22 @@ import logging
 import math
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, ReadTimeoutError
+from score_event import Refused, in_order, payload, read_event
 
-MAX_ROWS = 1_000
-MAX_FEATURES = 1_000
-MAX_BODY_BYTES = 4 * 1024 * 1024
 CONNECT_SECONDS = 0.5
 READ_SECONDS = 4.0
 # What one attempt may take, with a little left to answer. The function's own timeout should allow two.
 ATTEMPT_MS = int((CONNECT_SECONDS + READ_SECONDS) * 1_000) + 250
 ATTEMPTS = 2
 PAUSE_SECONDS = 0.1
+# A model that did not tell its features (one packaged before it could) is asked again after this time.
+UNTOLD_SECONDS = 300.0
 
 _THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"}
 _TRANSIENT = {"ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalDependencyException"}
@@ -47,14 +53,16 @@ runtime = boto3.client(
 )
 
 
-class Refused(Exception):
-    """The answer is an error: an HTTP status and one sentence."""
+@dataclass(frozen=True)
+class Schema:
+    """What a model said of itself. `read` is of the monotonic clock, in seconds."""
 
-    def __init__(self, status: int, sentence: str, *, transient: bool = False) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-        self.transient = transient
+    features: list[str] | None
+    model_version: str
+    read: float
+
+
+_schemas: dict[str, Schema] = {}
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
@@ -71,67 +79,75 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 def _score(event: Any, context: Any) -> dict[str, Any]:
-    endpoint = os.environ.get("FRAUD_DESK_ENDPOINT", "")
-    if not endpoint:
+    asked = read_event(event)
+    endpoint = _endpoint(asked.alias)
+    schema = _schema(endpoint, context)
+    try:
+        rows = in_order(asked, schema)
+    except Refused:
+        # Perhaps another model serves since its schema was read: only today's may refuse the caller.
+        _schemas.pop(endpoint, None)
+        rows = in_order(asked, _schema(endpoint, context))
+    answer, latency_ms = _asked(endpoint, payload(rows, explain=asked.explain), context)
+    body = _checked(answer, rows=len(rows), width=len(rows[0]), explain=asked.explain)
+    known = _schemas.get(endpoint)
+    if known is not None and known.model_version not in ("", body["model_version"]):
+        del _schemas[endpoint]
+        if asked.named:  # the columns were put in the order of the model before
+            raise Refused(502, "The model was replaced while it was asked; send the same again.")
+    return {**body, "model_latency_ms": round(latency_ms, 2)}
+
+
+def _endpoint(alias: str | None) -> str:
+    """The endpoint of the environment, or the one an allowed alias stands for. Refused 400 for any other name."""
+    own = os.environ.get("FRAUD_DESK_ENDPOINT", "")
+    if not own:
         raise Refused(502, "The scoring function has no endpoint: set FRAUD_DESK_ENDPOINT.")
-    rows, width, payload = _payload(event)
+    if alias is None or alias == own:
+        return own
+    for entry in os.environ.get("FRAUD_DESK_ENDPOINT_ALIASES", "").split(","):
+        name, _, target = entry.strip().partition("=")
+        if name and name.strip() == alias:
+            return target.strip() or alias
+    raise Refused(400, f"The endpoint '{alias[:63]}' is not one that this function may ask.")
+
+
+def _schema(endpoint: str, context: Any) -> list[str] | None:
+    """The model's features in order, asked once and kept; None where it does not tell (it then checks alone)."""
+    known = _schemas.get(endpoint)
+    if known is None or (known.features is None and time.monotonic() - known.read > UNTOLD_SECONDS):
+        known = _schemas[endpoint] = _described(endpoint, context)
+    return known.features
+
+
+def _described(endpoint: str, context: Any) -> Schema:
+    try:
+        answer, _ = _asked(endpoint, b'{"describe":true}', context)
+    except Refused as refusal:
+        if refusal.status != 400:
+            raise
+        return Schema(None, "", time.monotonic())
+    features = answer.get("features") if isinstance(answer, dict) else None
+    if not isinstance(features, list) or not features or not all(isinstance(name, str) for name in features):
+        raise Refused(502, "The model's answer has no features.")
+    return Schema(features, str(answer.get("model_version", "")), time.monotonic())
+
+
+def _asked(endpoint: str, body: bytes, context: Any) -> tuple[Any, float]:
+    """(the endpoint's parsed answer, milliseconds it took), within the time that is left. Raises Refused."""
     for attempt in range(1, ATTEMPTS + 1):
         left_ms = context.get_remaining_time_in_millis()
         if left_ms < ATTEMPT_MS:
             raise Refused(504, f"Only {left_ms} ms are left and a call to the model may take {ATTEMPT_MS} ms.")
         try:
             asked = time.perf_counter()
-            answer = _invoke(endpoint, payload)
-            latency_ms = (time.perf_counter() - asked) * 1_000
-            break
+            return _invoke(endpoint, body), (time.perf_counter() - asked) * 1_000
         except Refused as refusal:
             enough_ms = ATTEMPT_MS + PAUSE_SECONDS * 1_000
             if not refusal.transient or attempt == ATTEMPTS or context.get_remaining_time_in_millis() < enough_ms:
                 raise
             time.sleep(PAUSE_SECONDS)
-    body = _checked(answer, rows=rows, width=width, explain=event.get("explain", False))
-    return {**body, "model_latency_ms": round(latency_ms, 2)}
-
-
-def _payload(event: Any) -> tuple[int, int, bytes]:
-    """(rows, features, request body) of a well-formed event; Refused 400 otherwise."""
-    if not isinstance(event, dict) or not isinstance(event.get("instances"), list):
-        raise Refused(400, "The event must be an object with 'instances', a list of rows.")
-    unknown = sorted(str(key)[:40] for key in event if key not in ("instances", "explain"))
-    if unknown:
-        raise Refused(400, f"The event has fields that are not known: {', '.join(unknown[:5])}.")
-    instances, explain = event["instances"], event.get("explain", False)
-    if not isinstance(explain, bool):
-        raise Refused(400, "'explain' must be true or false.")
-    if not 1 <= len(instances) <= MAX_ROWS:
-        raise Refused(400, f"Between 1 and {MAX_ROWS:,} rows can be scored at once, got {len(instances):,}.")
-    width = len(instances[0]) if isinstance(instances[0], list) else 0
-    if not 1 <= width <= MAX_FEATURES:
-        raise Refused(400, f"Row 0 must be a list of 1 to {MAX_FEATURES:,} numbers.")
-    rows = [_row(index, row, width) for index, row in enumerate(instances)]
-    payload = json.dumps({"instances": rows, "explain": explain}, separators=(",", ":"), allow_nan=False).encode()
-    if len(payload) > MAX_BODY_BYTES:
-        raise Refused(
-            400, f"The rows are {len(payload):,} bytes long; at most {MAX_BODY_BYTES:,} can be scored at once."
-        )
-    return len(rows), width, payload
-
-
-def _row(index: int, row: Any, width: int) -> list[float | None]:
-    """One row with missing values (null or NaN) as None."""
-    if not isinstance(row, list) or len(row) != width:
-        raise Refused(400, f"Row {index} must be a list of {width} numbers like the first.")
-    out: list[float | None] = []
-    for place, value in enumerate(row):
-        if value is None or value != value:
-            out.append(None)
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise Refused(400, f"Feature {place} of row {index} must be a number or null.")
-        elif abs(value) > 3.4e38:
-            raise Refused(400, f"Feature {place} of row {index} is infinite or too large.")
-        else:
-            out.append(value)
-    return out
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _invoke(endpoint: str, payload: bytes) -> Any:
