@@ -13,7 +13,7 @@ _DECLINE_AT_LEAST = 5
 _GAP = 1e-6
 
 
-def _steps(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
+def steps(labels: Array, scores: Array) -> tuple[Array, Array, Array]:
     """Distinct scores descending, with (true positives, alerted) when everything at or above each is alerted."""
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(labels[order] > 0.5)
@@ -27,7 +27,7 @@ def average_precision(labels: Array, scores: Array) -> float:
     The step-wise estimator without interpolation: equal scores are one step, so their order does not matter. A
     random ranking has the prevalence.
     """
-    _, hits, alerted = _steps(labels, scores)
+    _, hits, alerted = steps(labels, scores)
     if not hits[-1]:
         return float("nan")
     gained = np.diff(np.concatenate(([0.0], hits))) / hits[-1]
@@ -36,7 +36,7 @@ def average_precision(labels: Array, scores: Array) -> float:
 
 def roc_auc(labels: Array, scores: Array) -> float:
     """Probability that a fraud scores above a genuine transaction, ties counting half; nan when one kind is absent."""
-    _, hits, alerted = _steps(labels, scores)
+    _, hits, alerted = steps(labels, scores)
     positives, negatives = hits[-1], alerted[-1] - hits[-1]
     if not positives or not negatives:
         return float("nan")
@@ -56,16 +56,33 @@ def suggest_thresholds(
     decline: the lowest threshold above review of whose declines at least `decline_precision` are fraud, among at
     least 5; otherwise the middle between review and 1.
     """
-    cuts, hits, alerted = _steps(labels, scores)
-    precision = hits / alerted
-    affordable = alerted <= max(1.0, target_alert_rate * len(labels))
-    affordable[0] = True
-    wanted = affordable & (precision >= precision_floor)
-    place = int(np.flatnonzero(wanted if wanted.any() else affordable)[-1])
-    review = float(np.clip(_between(cuts, place), _GAP, 1.0 - 3 * _GAP))
-    certain = (precision >= decline_precision) & (alerted >= _DECLINE_AT_LEAST)
-    certain[place:] = False
-    decline = _between(cuts, int(np.flatnonzero(certain)[-1])) if certain.any() else (review + 1.0) / 2.0
+    cuts, hits, alerted = steps(labels, scores)
+    place = int(np.flatnonzero(affordable(hits, alerted, len(labels), target_alert_rate, precision_floor))[-1])
+    sure = certain(hits, alerted, decline_precision)
+    sure[place:] = False
+    return pair(cuts, place, int(np.flatnonzero(sure)[-1]) if sure.any() else None)
+
+
+def affordable(
+    hits: Array, alerted: Array, rows: int, target_alert_rate: float, precision_floor: float
+) -> NDArray[np.bool_]:
+    """Which steps may be the last one alerted: by rate and precision; by rate alone where none has the precision."""
+    few = alerted <= max(1.0, target_alert_rate * rows)
+    few[0] = True
+    wanted = few & (hits / alerted >= precision_floor)
+    return wanted if wanted.any() else few
+
+
+def certain(hits: Array, alerted: Array, decline_precision: float) -> NDArray[np.bool_]:
+    """Which steps may be the last one declined."""
+    sure: NDArray[np.bool_] = (hits / alerted >= decline_precision) & (alerted >= _DECLINE_AT_LEAST)
+    return sure
+
+
+def pair(cuts: Array, review_place: int, decline_place: int | None) -> tuple[float, float]:
+    """(review, decline) thresholds that alert and decline up to these steps; apart from each other, 0 and 1."""
+    review = float(np.clip(_between(cuts, review_place), _GAP, 1.0 - 3 * _GAP))
+    decline = (review + 1.0) / 2.0 if decline_place is None else _between(cuts, decline_place)
     return review, float(np.clip(decline, review + _GAP, 1.0 - _GAP))
 
 

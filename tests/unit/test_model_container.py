@@ -133,14 +133,16 @@ def test_training_writes_the_artifact_of_the_contract(trained: Trained) -> None:
     assert sorted(p.name for p in (model / "code").iterdir()) == sorted(onnx_packaging.SERVING_FILES)
     m = trained.metadata
     assert m["parity"]["max_abs_difference"] <= onnx_packaging.TOLERANCE
-    assert m["parity"]["rows"] >= 3_000
+    assert m["parity"]["rows"] >= 1_500  # the measured half of the validation rows
     assert m["features"] == NAMES
     assert m["features_version"] == "7"
     assert m["training"]["rows"] == 6_000
     assert m["training"]["positives"] == sum(table(6_000, 1).column("label").to_pylist())
     assert 0 < m["suggested"]["review_threshold"] < m["suggested"]["decline_threshold"] < 1
     assert m["metrics"]["average_precision"] > 3 * m["metrics"]["prevalence"]
-    assert m["metrics"]["alert_rate"] <= 0.05
+    # The threshold keeps to the rate on the earlier half of the validation rows; this is the later one.
+    assert m["metrics"]["alert_rate"] == pytest.approx(0.05, abs=0.02)
+    assert {"model_card.json", "model_card.md"} <= {p.name for p in model.iterdir()}
     assert not (trained.base / "output/failure").exists()
 
 
@@ -162,12 +164,15 @@ def test_served_scores_are_the_boosters(trained: Trained, serving: Serving) -> N
     booster = xgb.Booster(model_file=trained.base / "model/model.ubj")
     matrix = np.array([[np.nan if v is None else v for v in row] for row in rows], dtype=np.float32)
     expected = booster.predict(xgb.DMatrix(matrix, feature_names=NAMES))
-    np.testing.assert_allclose(answer["scores"], expected, atol=1e-6)
+    calibrated = trained.metadata["calibration"]
+    log_odds = calibrated["slope"] * np.log(expected / (1 - expected)) + calibrated["intercept"]
+    np.testing.assert_allclose(answer["scores"], 1 / (1 + np.exp(-log_odds)), atol=1e-6)
     shares = booster.predict(xgb.DMatrix(matrix, feature_names=NAMES), pred_contribs=True)
-    np.testing.assert_allclose(answer["contributions"], shares[:, :-1], atol=1e-6)
+    shares *= calibrated["slope"]
+    np.testing.assert_allclose(answer["contributions"], shares[:, :-1], atol=1e-5)
     # With the bias, contributions are the log-odds of the score.
-    odds = np.log(expected / (1 - expected))
-    np.testing.assert_allclose(np.sum(answer["contributions"], axis=1) + shares[:, -1], odds, atol=1e-4)
+    biased = np.sum(answer["contributions"], axis=1) + shares[:, -1] + calibrated["intercept"]
+    np.testing.assert_allclose(biased, log_odds, atol=1e-4)
     assert answer["scores"][0] > answer["scores"][1]
 
 
@@ -325,8 +330,8 @@ def test_a_failure_of_the_process_is_its_exit_status(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_large_sets_take_histograms_and_small_ones_exact_splits(trained: Trained, tmp_path: Path) -> None:
-    assert "tree method exact" in trained.output
+def test_small_sets_are_tried_both_ways_and_an_asked_method_is_taken(trained: Trained, tmp_path: Path) -> None:
+    assert "tried on the last quarter of the training rows" in trained.output
     base = job(tmp_path, {"tree_method": "hist", "num_round": "5"}, train=table(500, 1), validation=table(500, 2))
     assert "tree method hist" in train(base).stdout
 
