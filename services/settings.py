@@ -66,8 +66,10 @@ class Settings:
     connect_url: str
     connect_user: str
     connect_password: str = field(repr=False)
-    # The mapping of a data set of one's own (TOML); None: the usual dimensions.
+    # The mapping of a data set of one's own (TOML); None: the demo's columns and the usual dimensions.
     mapping: Path | None
+    # Keys the hashes that stand for card numbers in imported files; empty: such files are refused.
+    token_key: str = field(repr=False)
     # Where Athena runs the lake's queries; empty: DuckDB runs them in the process that asks.
     athena_workgroup: str
     # The S3 address of results; empty: the workgroup says it.
@@ -85,6 +87,8 @@ class Settings:
         problems = [f"set {name}" for name in REQUIRED if name not in e]
         numbers = {name: number for name, usual in NUMBERS.items() if (number := _number(e.get(name, usual)))}
         problems += [f"{name} must be a number above 0" for name in NUMBERS if name not in numbers]
+        if 0 < len(e.get("FRAUD_DESK_TOKEN_KEY", "")) < 16:
+            problems.append("FRAUD_DESK_TOKEN_KEY must have at least 16 characters")
         if problems:
             text = "; ".join(problems)
             raise MissingSettings(f"Before Fraud Desk can start: {text} (see README, 'Configuration').")
@@ -118,6 +122,7 @@ class Settings:
             kafka_iam=e.get("FRAUD_DESK_KAFKA_IAM") == "1",
             kafka_group=e.get("FRAUD_DESK_KAFKA_GROUP", "fraud-desk-sink"),
             mapping=Path(mapping) if mapping else None,
+            token_key=e.get("FRAUD_DESK_TOKEN_KEY", ""),
             athena_workgroup=e.get("FRAUD_DESK_ATHENA_WORKGROUP", ""),
             athena_output=e.get("FRAUD_DESK_ATHENA_OUTPUT", ""),
             athena_database=e.get("FRAUD_DESK_ATHENA_DATABASE", "fraud"),
