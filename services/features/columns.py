@@ -50,7 +50,9 @@ class Transactions:
     def __len__(self) -> int:
         return len(self.at)
 
-    def event(self, row: int) -> Event:
+    def event(self, row: int, *, coded: bool = False) -> Event:
+        """`coded`: with codes in place of names, which serves as well where names are only compared."""
+
         def point(columns: tuple[Floats, Floats] | None) -> tuple[float, float] | None:
             if columns is None or np.isnan(columns[0][row]) or np.isnan(columns[1][row]):
                 return None
@@ -60,11 +62,16 @@ class Transactions:
             str(row),
             int(self.at[row]),
             int(self.amount[row]),
-            tuple(n.words[n.code[row]].as_py() if n.code[row] >= 0 else None for n in self.names),
+            tuple(self._name(n, row, coded) for n in self.names),
             tuple(float(column[row]) for column in self.numbers),
             point(self.place),
             point(self.home),
         )
+
+    @staticmethod
+    def _name(names: Names, row: int, coded: bool) -> Any:
+        code = int(names.code[row])
+        return None if code < 0 else code if coded else names.words[code].as_py()
 
 
 @dataclass(slots=True)

@@ -35,6 +35,10 @@ SUFFIXES = (
 CATEGORY_SUFFIXES = ("fraud_rate_28d",)
 
 
+# Of an entity: its id, or offline a code that stands for it.
+Name = str | int
+
+
 class Traffic(NamedTuple):
     """Integers, or columns of them. Transactions by UTC day up to the event's day; frauds known so far."""
 
@@ -57,7 +61,7 @@ class Traffic(NamedTuple):
 _NOTHING = Traffic(*[0] * 14)
 
 
-def read(s: State | None, at: int, payer: str | None) -> Traffic:
+def read(s: State | None, at: int, payer: Name | None) -> Traffic:
     """`payer` is who pays now, for `others`; states of categories have no payers."""
     if s is None:
         return _NOTHING
@@ -98,7 +102,7 @@ def _days(s: State, at: int) -> tuple[int, int, int, int, int]:
     return sum(counts[start:end]), sum(sums[start:end]), today, yesterday, day - days[start]
 
 
-def others(seen: dict[str, list[Any]], at: int, window_ms: int, name: str | None) -> int:
+def others(seen: dict[str, list[Any]], at: int, window_ms: int, name: Name | None) -> int:
     """How many names other than `name` were met in the window."""
     used = seen["used"]
     since, until = bisect_left(used, at - window_ms), bisect_right(used, at)

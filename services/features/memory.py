@@ -36,7 +36,7 @@ HALF_BITS = 24
 HALF_MASK = (1 << HALF_BITS) - 1
 AMOUNT_MAX = 1 << 47
 # A fraud above this multiple of the payer's own mean amount is explained by its amount; below, by where it was.
-EXPLAINED_RATIO = 3.0
+EXPLAINED_RATIO = 3
 RUN_GAP_MS = 7 * DAY_MS
 
 
@@ -152,7 +152,7 @@ def add_to_day(s: State, at_ms: int, amount: int) -> None:
         del days[:old], counts[:old], sums[:old]
 
 
-def meet(seen: dict[str, list[Any]], at_ms: int, name: str) -> None:
+def meet(seen: dict[str, list[Any]], at_ms: int, name: str | int) -> None:
     """Note that `name` was met. Of more than SEEN_MAX the one not met for longest falls out."""
     names, used = seen["names"], seen["used"]
     if names and names[-1] == name:

@@ -60,6 +60,9 @@ class Role(StrEnum):
     KNOWN = "known"
 
 
+_MET = (Role.PAYER, Role.COUNTERPARTY)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`name` is the key of its states; `column` the canonical column of its names; `title` what an analyst calls it."""
@@ -92,19 +95,27 @@ class Plan:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The features, in the order of every vector and matrix."""
-        first = self.kinds[0]
         found = ["amount_minor"]
         for place, kind in enumerate(self.kinds):
             if kind.role is Role.PAYER:
                 found += [feature_name(kind.name, suffix, first=not place) for suffix in history.SUFFIXES]
-        found += [f"{kind.name}_new" for kind in self.kinds[1:]]
-        found += [f"{first.name}_{kind.name}s_24h" for kind in self.met]
-        found += ["home_distance_km"] * self.homes + ["travel_kmh"] * self.places
+        found += [*self.company_names, *self.geography_names]
         for kind in self.kinds:
             if kind.role is Role.COUNTERPARTY:
                 found += [feature_name(kind.name, suffix) for suffix in counterparty.SUFFIXES]
         found += [f"{kind.name}_fraud_rate_28d" for kind in self.kinds if kind.role is Role.CATEGORY]
         return (*found, *(number.name for number in self.numbers))
+
+    @cached_property
+    def company_names(self) -> tuple[str, ...]:
+        """The features of `company`."""
+        many = [f"{self.kinds[0].name}_{kind.name}s_24h" for kind in self.met]
+        return (*(f"{kind.name}_new" for kind in self.kinds[1:]), *many)
+
+    @cached_property
+    def geography_names(self) -> tuple[str, ...]:
+        """The features of `geography`."""
+        return ("home_distance_km",) * self.homes + ("travel_kmh",) * self.places
 
     @cached_property
     def version(self) -> str:
@@ -115,7 +126,7 @@ class Plan:
     @cached_property
     def met(self) -> tuple[Kind, ...]:
         """Entities of which it is counted how many a payer met."""
-        return tuple(kind for kind in self.kinds[1:] if kind.role in (Role.PAYER, Role.COUNTERPARTY))
+        return tuple(kind for kind in self.kinds[1:] if kind.role in _MET)
 
     @cached_property
     def stored(self) -> tuple[tuple[int, str, Role], ...]:
@@ -152,8 +163,8 @@ class Plan:
                 else:
                     out += history.features(SCALARS, history.read(state, at), amount)
         payer = found[0]
-        out += self._company(event, payer)
-        out += self._geography(event, payer)
+        out += self.company(event, payer)
+        out += self.geography(event, payer)
         rates = []
         for (i, _, role), state in zip(self.stored, found, strict=True):
             if role is Role.PAYER:
@@ -167,21 +178,19 @@ class Plan:
                 out += [nan] * len(counterparty.SUFFIXES)
         return [*out, *rates, *event.numbers]
 
-    def _company(self, event: Event, payer: State | None) -> list[float]:
+    def company(self, event: Event, payer: State | None) -> list[float]:
         """Whether the payer meets each of the others for the first time, and how many others it met in 24 hours."""
-        if payer is None or not payer["n"]:
-            known = (0.0 if event.names[self.kinds.index(kind)] is not None else nan for kind in self.met)
-            return [*[nan] * (len(self.kinds) - 1), *known]
-        seen, new, many = payer["seen"], [], []
+        new, many = [], []
+        seen = payer["seen"] if payer is not None and payer["n"] else None
         for kind, name in zip(self.kinds[1:], event.names[1:], strict=True):
-            met = seen[kind.name]
-            new.append(nan if name is None else 0.0 if name in met["names"] else 1.0)
-            if kind.role is not Role.KNOWN and kind.role is not Role.CATEGORY:
-                others = nan if name is None else float(counterparty.others(met, event.at_ms, DAY_MS, name))
-                many.append(cap(SCALARS, others, COUNT_CAP))
+            met = seen[kind.name] if seen is not None else None
+            new.append(nan if name is None or met is None else 0.0 if name in met["names"] else 1.0)
+            if kind.role in _MET:
+                others = counterparty.others(met, event.at_ms, DAY_MS, name) if met is not None else 0
+                many.append(nan if name is None else cap(SCALARS, float(others), COUNT_CAP))
         return new + many
 
-    def _geography(self, event: Event, payer: State | None) -> list[float]:
+    def geography(self, event: Event, payer: State | None) -> list[float]:
         here, home = event.place, event.home
         out = []
         if self.homes:
@@ -200,7 +209,6 @@ class Plan:
         Observing the same event twice counts it twice: whoever stores states commits them together with the score.
         """
         at, amount, names = event.at_ms, min(event.amount_minor, AMOUNT_MAX), event.names
-        payer = names[0]
         for i, prefix, role in self.stored:
             name = names[i]
             if name is None:
@@ -208,19 +216,21 @@ class Plan:
             state = self._state(states, prefix + name)
             if role is Role.PAYER:
                 add_to_history(state, at, amount)
+                if i == 0:
+                    self.observe_company(event, state)
             else:
                 add_to_day(state, at, amount)
-                if role is Role.COUNTERPARTY and payer is not None:
-                    meet(state["payers"], at, payer)
-        if payer is None:
-            return
-        state = states[self.stored[0][1] + payer]
-        seen = state["seen"]
-        for kind, name in zip(self.kinds[1:], names[1:], strict=True):
+                if role is Role.COUNTERPARTY and names[0] is not None:
+                    meet(state["payers"], at, names[0])
+
+    def observe_company(self, event: Event, payer: State) -> None:
+        """What the first payer remembers beside its amounts: whom it met, and where it was last."""
+        at, seen = event.at_ms, payer["seen"]
+        for kind, name in zip(self.kinds[1:], event.names[1:], strict=True):
             if name is not None:
                 meet(seen[kind.name], at, name)
-        if event.place is not None and (not state["place"] or at >= state["place"][0]):
-            state["place"] = [at, *event.place]
+        if event.place is not None and (not payer["place"] or at >= payer["place"][0]):
+            payer["place"] = [at, *event.place]
 
     def observe_label(self, label: LabelEvent, states: MutableMapping[str, State]) -> None:
         """Add a verdict to the states of its entities. To be called in the order the verdicts became known."""
