@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -152,6 +153,8 @@ class Container:
             **base_environment(),
             "AWS_REGION": self._config.region,
             "SM_MODEL_DIR": str(base / "model"),
+            # In AWS an instance serves with all its cores; this machine is the whole desk's.
+            "SAGEMAKER_MODEL_SERVER_WORKERS": str(max(1, (os.cpu_count() or 1) // 2)),
             **self._spec["Environment"],
             "SAGEMAKER_BASE_DIR": str(base),
             "SAGEMAKER_BIND_TO_PORT": str(port),
