@@ -1,4 +1,4 @@
-"""For operators: `python -m services backfill`."""
+"""For operators: `python -m services backfill`, `import`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from services import importing_command
 from services.errors import ServiceError
 from services.settings import Settings
 
@@ -19,12 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="copy every document to the raw zone again, in a new epoch (after lost history or a restored database)",
     )
     backfill.add_argument("--to", choices=["kafka"], help="the stream that fills Kafka's topics")
+    importing_command.add_parser(commands)
     chosen = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()
     except ServiceError as error:
         return _say(error.message, 2)
     try:
+        if chosen.command == "import":
+            return importing_command.run(settings, chosen)
         return _backfill(settings, chosen.to)
     except ServiceError as error:
         return _say(error.message, 1)

@@ -29,6 +29,7 @@ from services.features import (
     label_from_document,
     label_keys,
     new_state,
+    observe,
     observe_label,
     step,
 )
@@ -60,7 +61,10 @@ class Entities(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A batch after features: what to score, and the entity states after all of its events."""
+    """A batch after features: what to score, and the entity states after all of its events.
+
+    Imported history is not scored: it only adds to the states.
+    """
 
     documents: list[dict[str, Any]]
     vectors: list[list[float]]
@@ -110,7 +114,7 @@ class Scorer:
             return
         prepared = self.prepare(batch)
         money = [(document["currency"], document["exponent"]) for document in prepared.documents]
-        outcomes = self._assess(prepared.vectors, money)
+        outcomes = self._assess(prepared.vectors, money) if prepared.documents else []
         now = utc_now()
         writes = [
             _write(document, vector, outcome, now)
@@ -118,13 +122,15 @@ class Scorer:
         ]
         scored = self._feed.commit(batch.token, states=prepared.states, writes=writes)
         self._saved = time.monotonic()
-        newest = max((d["received_at"] for d in prepared.documents), default=None)
+        arrived = [document for collection, document in batch.documents if collection == "transactions"]
+        newest = max((document["received_at"] for document in arrived), default=None)
         self._reporter.beat(
             counts={
                 "scored": scored,
                 "alerts": sum(1 for w in writes if w.alert_event),
                 "failed": sum(1 for o in outcomes if isinstance(o, str)),
-                "labels": len(batch.documents) - len(prepared.documents),
+                "labels": len(batch.documents) - len(arrived),
+                "history": len(arrived) - len(prepared.documents),
             },
             lag_seconds=max((now - newest).total_seconds(), 0.0) if newest else None,
         )
@@ -145,6 +151,8 @@ class Scorer:
         for item, (_, document) in zip(seen, batch.documents, strict=True):
             if isinstance(item, LabelEvent):
                 observe_label(item, states)
+            elif document.get("history"):
+                observe(item, states)
             else:
                 documents.append(document)
                 vectors.append(step(item, states))

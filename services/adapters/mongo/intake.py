@@ -19,6 +19,8 @@ LABEL_FIELDS = {
     "merchant.id": 1,
     "terminal_id": 1,
     "device.id": 1,
+    "card.token": 1,
+    "attributes": 1,
     "event_time": 1,
     "amount_minor": 1,
 }
@@ -106,6 +108,8 @@ def label_entry(transaction: dict[str, Any], label: dict[str, Any], *, note: str
         "merchant_id": transaction.get("merchant", {}).get("id"),
         "terminal_id": transaction.get("terminal_id"),
         "device_id": (transaction.get("device") or {}).get("id"),
+        "card_token": (transaction.get("card") or {}).get("token"),
+        "attributes": transaction.get("attributes", {}),
         "event_time": transaction["event_time"],
         "amount_minor": transaction["amount_minor"],
         "value": label["value"],

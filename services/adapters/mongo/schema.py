@@ -20,6 +20,7 @@ _PLAIN = (
     "audit",
     "workers",
     "positions",
+    "imports",
 )
 
 _ALERTED = {"alert.status": {"$exists": True}}
@@ -33,7 +34,7 @@ _INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("card.last4", UP), ("event_time", DOWN)], name="search_last4"),
         IndexModel([("score.value", DOWN), ("_id", DOWN)], name="riskiest"),
         IndexModel([("amount_minor", DOWN), ("_id", DOWN)], name="dearest"),
-        IndexModel([("score.scored_at", UP), ("received_at", UP)], name="unscored"),
+        IndexModel([("score.scored_at", UP), ("history", UP), ("received_at", UP)], name="waiting_for_a_score"),
         IndexModel(
             [("alert.status", UP), ("score.value", DOWN), ("_id", DOWN)],
             name="alerts_riskiest",
@@ -51,6 +52,7 @@ _INDEXES: dict[str, list[IndexModel]] = {
     "experiments": [IndexModel([("requested_at", DOWN)], name="newest")],
     "deployments": [IndexModel([("requested_at", DOWN)], name="newest")],
     "audit": [IndexModel([("at", DOWN)], name="newest")],
+    "imports": [IndexModel([("fingerprint", UP), ("started_at", DOWN)], name="of_file")],
 }
 
 

@@ -31,8 +31,10 @@ _PIPELINE: list[Mapping[str, Any]] = [
         "$match": {
             "operationType": "insert",
             "ns.coll": {"$in": ["transactions", "labels"]},
-            # Imported history carries its score; only what nobody scored yet is ours.
+            # The demo's history carries its score; only what nobody scored yet is ours.
             "fullDocument.score": {"$exists": False},
+            # An imported verdict that came with its transaction and changes no state.
+            "fullDocument.no_news": {"$exists": False},
         }
     },
     {"$project": {"fullDocument": 1, "ns": 1, "operationType": 1}},

@@ -243,9 +243,11 @@ class MongoStoreProbe:
 
 
 def count_unscored(transactions: Collection[Document], now: datetime) -> int:
-    """Transactions of the last day that arrived over 10 s ago and have no score, at most 100,000."""
+    """Transactions of the last day that arrived over 10 s ago and have no score, at most 100,000. Imported history is
+    never scored and waits for none."""
+    period = {"$gte": now - _UNSCORED_WINDOW, "$lt": now - _UNSCORED_AFTER}
     return transactions.count_documents(
-        {"score.scored_at": None, "received_at": {"$gte": now - _UNSCORED_WINDOW, "$lt": now - _UNSCORED_AFTER}},
+        {"score.scored_at": None, "history": None, "received_at": period},
         limit=100_000,
         maxTimeMS=_MAX_TIME_MS,
     )
