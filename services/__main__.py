@@ -1,4 +1,4 @@
-"""For operators: `python -m services backfill`, `import`."""
+"""For operators: `python -m services backfill`, `import`, `backtest`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from services import importing_command
+from services import backtest_command, importing_command
 from services.errors import ServiceError
 from services.settings import Settings
 
@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     backfill.add_argument("--to", choices=["kafka"], help="the stream that fills Kafka's topics")
     importing_command.add_parser(commands)
+    backtest_command.add_to(commands)
     chosen = parser.parse_args(arguments)
+    if chosen.command == "backtest":  # a file and nothing else: needs no desk
+        return backtest_command.run(chosen)
     try:
         settings = Settings.from_environment()
     except ServiceError as error:
