@@ -6,7 +6,7 @@ A transaction of amount a, its loss if fraud l = a * (1 - recovered_share):
     declined       0 if fraud, else cost_insult
 A score at or above a threshold is acted on. Costs add up over the transactions, so with everything sorted by score the
 total splits into a part that depends on the review threshold alone and one that depends on the decline threshold
-alone: one pass finds both. Amounts and costs are in minor units of the desk's currency. numpy only.
+alone: one pass finds the best pair. Amounts and costs are in minor units of the desk's currency. numpy only.
 """
 
 from __future__ import annotations
@@ -48,21 +48,24 @@ def suggest(
 
     The limits of `measures.suggest_thresholds` hold: at most `target_alert_rate` alerted, at least `precision_floor` of
     the alerts and `decline_precision` of the declines (5 or more) fraud; within them the cheapest, the lowest threshold
-    of equal ones. Where no decline is worth it or allowed, decline is the middle between review and 1.
+    of equal ones. Where no decline is worth it or allowed, decline lies above every score seen here (and at least
+    in the middle between review and 1).
     """
     cuts, hits, alerted = measures.steps(labels, scores)
     through, reviewed, declined = _sums(labels, scores, amounts, costs)
     allowed = measures.affordable(hits, alerted, len(labels), target_alert_rate, precision_floor)
     saved = through - reviewed
-    place = int(_last_maximum(np.where(allowed, saved, -np.inf)))
-    certain = measures.certain(hits, alerted, decline_precision)
-    certain[place:] = False
-    gain = np.where(certain, reviewed - declined, -np.inf)
-    at = _last_maximum(gain) if certain.any() and gain.max() > 0 else None
-    pair = measures.pair(cuts, place, at)
+    gain = np.where(measures.certain(hits, alerted, decline_precision), reviewed - declined, -np.inf)
+    # The most that declining some of what lies above each step can add; 0: declining nothing.
+    added = np.maximum(0.0, np.append(-np.inf, np.maximum.accumulate(gain)[:-1]))
+    place = _last_maximum(np.where(allowed, saved + added, -np.inf))
+    at = _last_maximum(gain[:place]) if added[place] > 0 else None
+    review, decline = measures.pair(cuts, place, at)
+    if at is None:
+        decline = float(max(decline, min((cuts[0] + 1.0) / 2.0, 1.0 - 1e-6)))
     total = float(_all_through(labels, amounts, costs))
-    spared = float(saved[place] + (gain[at] if at is not None else 0.0))
-    return pair, {
+    spared = float(saved[place] + added[place])
+    return (review, decline), {
         "costs": asdict(costs),
         "rows": len(labels),
         "cost_without_desk_minor": total,
