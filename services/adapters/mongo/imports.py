@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from pymongo import UpdateOne, WriteConcern
+from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
-from services.adapters.mongo.client import Db, translated
+from services.adapters.mongo.client import Db, Document, translated
 from services.adapters.mongo.intake import label_entry
 from services.adapters.mongo.workers import MongoStatusStore
 from services.domain.states import LabelValue
@@ -52,14 +53,10 @@ class MongoImports:
             return tuple(from_document(found) for found in self._imports.find().sort("started_at", -1).limit(limit))
 
     def insert(self, documents: Sequence[dict[str, Any]]) -> dict[str, Stored]:
-        known = self._insert(self._transactions, documents)
-        if not known:
-            return {}
-        wanted = {document["_id"]: document for document in documents if document["_id"] in known}
+        wanted = {document["_id"]: document for document in documents}
         fields = {"amount_minor": 1, "event_time": 1, "customer_id": 1, "imported": 1}
-        with translated():
-            found = list(self._transactions.find({"_id": {"$in": list(wanted)}}, fields))
-        return {stored["_id"]: _stored(stored, wanted[stored["_id"]]) for stored in found}
+        there = self._insert(self._transactions, wanted, fields)
+        return {key: _stored(found, wanted[key]) for key, found in there.items()}
 
     def add_labels(self, documents: Sequence[dict[str, Any]], *, known: Container[str]) -> int:
         entries = []
@@ -69,15 +66,11 @@ class MongoImports:
             if document["_id"] not in known and entry["value"] == LabelValue.GENUINE:
                 entry["no_news"] = True
             entries.append(entry)
-        there = self._insert(self._labels, entries)
+        by_id = {entry["_id"]: entry for entry in entries}
+        there = self._insert(self._labels, by_id, {"imported": 1})
         self._label_known([document for document in documents if document["_id"] in known])
-        if not there:
-            return len(entries)
-        by_id = {entry["_id"]: entry for entry in entries if entry["_id"] in there}
-        with translated():
-            stored = self._labels.find({"_id": {"$in": list(by_id)}}, {"imported": 1})
-            ours = sum(label.get("imported") == by_id[label["_id"]]["imported"] for label in stored)
-        return len(entries) - len(there) + ours
+        others = sum(label.get("imported") != by_id[key]["imported"] for key, label in there.items())
+        return len(entries) - others
 
     def _label_known(self, documents: Sequence[dict[str, Any]]) -> None:
         """The latest word counts: a verdict given later than the imported one stays."""
@@ -95,19 +88,24 @@ class MongoImports:
             with translated():
                 self._transactions.bulk_write(updates, ordered=False)
 
-    def _insert(self, collection: Any, documents: Sequence[dict[str, Any]]) -> set[str]:
-        """The ids that were there already."""
-        if not documents:
-            return set()
+    def _insert(
+        self, collection: Collection[Document], wanted: Mapping[str, Document], fields: Mapping[str, int]
+    ) -> dict[str, Document]:
+        """Insert what is not there; return `fields` of what was. Asked first: refused inserts are slow."""
         with translated():
+            there = {found["_id"]: found for found in collection.find({"_id": {"$in": list(wanted)}}, fields)}
+            new = [document for key, document in wanted.items() if key not in there]
             try:
-                collection.insert_many(documents, ordered=False)
+                if new:
+                    collection.insert_many(new, ordered=False)
             except BulkWriteError as error:
                 failures = error.details["writeErrors"]
                 if any(failure["code"] != _DUPLICATE_KEY for failure in failures):
                     raise
-                return {failure["keyValue"]["_id"] for failure in failures}
-        return set()
+                # Somebody else sent them in between.
+                late = [failure["keyValue"]["_id"] for failure in failures]
+                there |= {found["_id"]: found for found in collection.find({"_id": {"$in": late}}, fields)}
+        return there
 
     def scorer_lag(self) -> float | None:
         status = self._workers.get("scorer")
