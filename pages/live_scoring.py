@@ -69,7 +69,8 @@ def _start() -> None:
         row = rows.get(identifier)
         if row is None:
             return fmt.short_id(identifier)
-        return f"{fmt.money(row.amount_minor, row.currency, row.exponent)} · {row.merchant_name} · {row.customer_id}"
+        shop = row.merchant_name or fmt.MISSING
+        return f"{fmt.money(row.amount_minor, row.currency, row.exponent)} · {shop} · {row.customer_id}"
 
     def filled() -> None:
         st.session_state["live-problem"] = errors.attempt(

@@ -89,8 +89,7 @@ def _draw(t: Transaction, actor: Actor, *, reachable: bool) -> None:
 def _headline(t: Transaction) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         amount = fmt.money(t.amount_minor, t.currency, t.exponent)
-        name = fmt.literal(t.merchant.get("name"))
-        st.markdown(f"#### {fmt.literal(amount)} at {name}", anchors=False, width="content")
+        st.markdown(f"#### {fmt.literal(amount)}{parts.where(t)}", anchors=False, width="content")
         if t.label is not None:
             verdict.badge(t.label.value, by=t.label.labelled_by)
         verdict.due_badge(t, parts.moment())

@@ -56,10 +56,9 @@ class ImportStore(Protocol):
         """Store what is new, each document whole; return what was there under the other ids."""
         ...
 
-    def add_labels(self, documents: Sequence[dict[str, Any]], *, known: Container[str]) -> int:
-        """Record the verdicts that documents carry (`label`) as entries of `labels`; those of transactions that were
-        `known` become their label unless a later word counts. Returns how many entries are new or came from the same
-        import and row."""
+    def add_labels(self, documents: Sequence[dict[str, Any]], *, known: Container[str], newer: Container[str]) -> int:
+        """Record the verdicts that documents carry (`label`) as entries of `labels`; the `newer` ones become the label
+        of transactions that were `known`. Returns how many entries are new or came from the same import and row."""
         ...
 
     def scorer_lag(self) -> float | None:
@@ -169,7 +168,11 @@ class _Work:
         contradicting = [key for key, there in known.items() if not there.same]
         problems += [self._contradiction(documents[key]["imported"]["row"]) for key in contradicting]
         kept = [document for key, document in documents.items() if key not in contradicting]
-        labels = self._store.add_labels([document for document in kept if "label" in document], known=known)
+        labels = self._store.add_labels(
+            [document for document in kept if "label" in document],
+            known=known,
+            newer={key for key, there in known.items() if _is_newer(documents[key].get("label"), there.labelled_at)},
+        )
         accepted = [document for key, document in documents.items() if key not in known]
         refused = len({problem.row for problem in problems})
         self.state = replace(
@@ -228,6 +231,11 @@ class _Work:
             "label_id": f"{document['_id']}:{LabelSource.IMPORT}",
         }
         return False
+
+
+def _is_newer(label: dict[str, Any] | None, labelled_at: datetime | None) -> bool:
+    """The latest word counts: a verdict given later than the imported one stays."""
+    return label is not None and (labelled_at is None or labelled_at < label["labelled_at"])
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -58,11 +58,13 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is there under an id: from which import and row (None: from elsewhere), and whether it is the same."""
+    """What is there under an id: from which import and row (None: from elsewhere), whether it is the same, and when it
+    got its verdict (None: it has none)."""
 
     import_id: str | None
     row: int | None
     same: bool
+    labelled_at: datetime | None
 
 
 def as_document(state: Import) -> dict[str, Any]:

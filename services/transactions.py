@@ -70,12 +70,13 @@ class QueueRow:
     currency: str
     exponent: int
     customer_id: str
-    card_last4: str
-    merchant_name: str
-    category: str
-    country: str
-    channel: str
-    entry_mode: str
+    # None where the source has no such thing (data of one's own); a merchant without a name goes by its id.
+    card_last4: str | None
+    merchant_name: str | None
+    category: str | None
+    country: str | None
+    channel: str | None
+    entry_mode: str | None
     score: float | None
     decision: Decision | None
     top_reason: str | None
@@ -168,7 +169,10 @@ class ScoringFailure:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Everything known. `customer`, `card`, `merchant`, `device`, `attributes` keep the contract's field names."""
+    """Everything known. `customer`, `card`, `merchant`, `device`, `attributes` keep the contract's field names.
+
+    Data of one's own may have no card or merchant (empty then), and neither channel nor entry mode (None).
+    """
 
     transaction_id: str
     event_time: datetime
@@ -177,8 +181,8 @@ class Transaction:
     currency: str
     exponent: int
     customer_id: str
-    channel: str
-    entry_mode: str
+    channel: str | None
+    entry_mode: str | None
     version: int
     card: Mapping[str, Any]
     merchant: Mapping[str, Any]

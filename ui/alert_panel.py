@@ -12,7 +12,7 @@ import streamlit as st
 from services.access import Actor, Permission, allows
 from services.transactions import Transaction
 from ui import format as fmt
-from ui import navigation, queue_state, score_parts, verdict, wiring
+from ui import navigation, queue_state, score_parts, transaction_parts, verdict, wiring
 
 HEIGHT = 538
 _KNOWN_HEIGHT = 292
@@ -57,10 +57,10 @@ def _nothing_selected(waiting: int) -> None:
 def _top(transaction: Transaction) -> None:
     """What it is about, the state it is in, and the neighbours."""
     amount = fmt.money(transaction.amount_minor, transaction.currency, transaction.exponent)
-    name = fmt.short_id(str(transaction.merchant.get("name") or ""), keep=20)
+    name = transaction_parts.where(transaction, keep=20)
     with st.container(gap="xxsmall"):
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
-            st.markdown(f"**{fmt.literal(amount)}** at {fmt.literal(name)}", width="stretch")
+            st.markdown(f"**{fmt.literal(amount)}**{name}", width="stretch")
             st.page_link(
                 navigation.file_of("transaction"),
                 label="Open",
@@ -91,12 +91,10 @@ def _standing(transaction: Transaction) -> None:
 
 def _facts(transaction: Transaction) -> None:
     """Four lines of context."""
-    merchant, card = transaction.merchant, transaction.card
     now = datetime.now(UTC)
     lines = (
         ("Time", f"{fmt.relative(transaction.event_time, now)}, {fmt.clock(transaction.event_time, now)}"),
-        ("Merchant", f"{fmt.word(merchant.get('category'))}, {merchant.get('country')}"),
-        ("Paid", f"{transaction.channel}, {transaction.entry_mode}, card •• {card.get('last4')}"),
+        *transaction_parts.how(transaction),
         ("Customer", transaction.customer_id),
         ("Id", transaction.transaction_id),
     )

@@ -57,8 +57,8 @@ def fields_of(t: Transaction) -> Fields:
         merchant_name=str(t.merchant.get("name", "")),
         category=str(t.merchant.get("category", "")),
         country=str(t.merchant.get("country", "")),
-        channel=t.channel,
-        entry_mode=t.entry_mode,
+        channel=t.channel or DEFAULTS.channel,
+        entry_mode=t.entry_mode or DEFAULTS.entry_mode,
         device_id=str((t.device or {}).get("id", "")),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from services.domain.states import Decision, LabelValue
-from services.features.families import kilometres
+from services.features.arithmetic import SCALARS, kilometres
 from services.transactions import QueueRow
 from ui import charts
 from ui import format as fmt
@@ -56,7 +56,7 @@ def history(rows: Sequence[QueueRow], *, highlighted: str, colors: charts.Palett
 
 def _hover(row: QueueRow) -> list[str]:
     amount = fmt.money(row.amount_minor, row.currency, row.exponent)
-    return [_escaped(row.merchant_name), amount, fmt.utc(row.event_time)]
+    return [_escaped(row.merchant_name or row.customer_id), amount, fmt.utc(row.event_time)]
 
 
 def _risky(row: QueueRow) -> bool:
@@ -70,7 +70,7 @@ def _fraud(row: QueueRow) -> bool:
 def place(home: Mapping[str, Any], merchant: Mapping[str, Any], *, name: str, colors: charts.Palette) -> go.Figure:
     """Home and merchant on plain coordinates with the great-circle distance between them in the title of the line."""
     a, b = (float(home["lon"]), float(home["lat"])), (float(merchant["lon"]), float(merchant["lat"]))
-    distance = kilometres(*a, *b)
+    distance = kilometres(SCALARS, *a, *b)
     chart = charts.figure(colors=colors, height=220, x_title="Longitude (°)", y_title="Latitude (°)")
     chart.add_scatter(
         x=[a[0], b[0]], y=[a[1], b[1]], mode="lines", line={"color": colors.muted, "dash": "dot", "width": 1.5},

@@ -21,6 +21,21 @@ EVENT_WORDS = {
 }
 
 
+def where(t: Transaction, *, keep: int = 60) -> str:
+    """' at Corner Grocery' for Markdown; nothing where the payment has no merchant."""
+    name = t.merchant.get("name") or t.merchant.get("id")
+    return f" at {fmt.literal(fmt.short_id(str(name), keep=keep))}" if name else ""
+
+
+def how(t: Transaction) -> list[Line]:
+    """What was paid for, and how, in a line each; without what the data do not have."""
+    shop = [fmt.word(t.merchant["category"])] if t.merchant.get("category") else []
+    shop += [str(t.merchant["country"])] if t.merchant.get("country") else []
+    card = f"card •• {t.card['last4']}" if t.card.get("last4") else None
+    paid = [part for part in (t.channel, t.entry_mode, card) if part]
+    return [(name, ", ".join(parts)) for name, parts in (("Merchant", shop), ("Paid", paid)) if parts]
+
+
 def groups(t: Transaction) -> dict[str, list[Line]]:
     """Everything known, by what it is about; absent parts give no group, absent fields no line."""
     merchant, card, customer, device = t.merchant, t.card, t.customer, t.device or {}
@@ -40,7 +55,7 @@ def groups(t: Transaction) -> dict[str, list[Line]]:
             ("Id", merchant.get("id")),
         ),
         "Card": _lines(
-            ("Number", f"{card.get('bin', '')} •••• {card.get('last4', '')}".strip()),
+            ("Number", f"{card.get('bin', '')} •••• {card['last4']}".strip() if card.get("last4") else None),
             ("Network", card.get("network")),
             ("Type", card.get("type")),
             ("Issued in", card.get("issuer_country")),
@@ -66,7 +81,9 @@ def _lines(*pairs: tuple[str, Any]) -> list[Line]:
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
 
 
-def _category(merchant: Mapping[str, Any]) -> str:
+def _category(merchant: Mapping[str, Any]) -> str | None:
+    if not merchant.get("category"):
+        return None
     return f"{fmt.word(merchant.get('category'))} (MCC {merchant.get('mcc', fmt.MISSING)})"
 
 
@@ -103,8 +120,8 @@ def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime) -> None
             "when": ["This payment" if r.transaction_id == this else fmt.relative(r.event_time, now) for r in shown],
             "amount": [r.amount_minor / 10**r.exponent for r in shown],
             "currency": [r.currency for r in shown],
-            "merchant": [r.merchant_name for r in shown],
-            "country": [r.country for r in shown],
+            "merchant": [r.merchant_name or fmt.MISSING for r in shown],
+            "country": [r.country or fmt.MISSING for r in shown],
             "score": [r.score for r in shown],
             "verdict": [fmt.word(str(r.label)) if r.label else fmt.MISSING for r in shown],
         },

@@ -26,6 +26,7 @@ ROW_FIELDS = {
     "exponent": 1,
     "customer_id": 1,
     "card.last4": 1,
+    "merchant.id": 1,
     "merchant.name": 1,
     "merchant.category": 1,
     "merchant.country": 1,
@@ -47,7 +48,7 @@ ROW_FIELDS = {
 def queue_row(document: Document) -> QueueRow:
     score, alert, label = document.get("score"), document.get("alert"), document.get("label")
     reasons = score.get("reasons", ()) if score else ()
-    merchant = document["merchant"]
+    merchant = document.get("merchant", {})
     return QueueRow(
         transaction_id=document["_id"],
         event_time=document["event_time"],
@@ -56,12 +57,12 @@ def queue_row(document: Document) -> QueueRow:
         currency=document["currency"],
         exponent=document["exponent"],
         customer_id=document["customer_id"],
-        card_last4=document["card"]["last4"],
-        merchant_name=merchant["name"],
-        category=merchant["category"],
-        country=merchant["country"],
-        channel=document["channel"],
-        entry_mode=document["entry_mode"],
+        card_last4=document.get("card", {}).get("last4"),
+        merchant_name=merchant.get("name") or merchant.get("id"),
+        category=merchant.get("category"),
+        country=merchant.get("country"),
+        channel=document.get("channel"),
+        entry_mode=document.get("entry_mode"),
         score=score["value"] if score else None,
         decision=Decision(score["decision"]) if score else None,
         top_reason=reasons[0]["text"] if reasons else None,
@@ -85,11 +86,11 @@ def transaction(document: Document, events: Iterable[Document], labels: Iterable
         currency=document["currency"],
         exponent=document["exponent"],
         customer_id=document["customer_id"],
-        channel=document["channel"],
-        entry_mode=document["entry_mode"],
+        channel=document.get("channel"),
+        entry_mode=document.get("entry_mode"),
         version=document["version"],
-        card=document["card"],
-        merchant=document["merchant"],
+        card=document.get("card", {}),
+        merchant=document.get("merchant", {}),
         customer=document.get("customer", {}),
         device=document.get("device"),
         terminal_id=document.get("terminal_id"),

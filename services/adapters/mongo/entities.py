@@ -16,11 +16,18 @@ class MongoEntityStore:
     """Satisfies `services.live_scoring.EntityStore`."""
 
     def __init__(self, db: Db) -> None:
-        self._entities = db["entities"]
+        self._db, self._entities = db, db["entities"]
 
     def load(self, keys: Sequence[str]) -> dict[str, Any]:
         with translated():
             return {d["_id"]: d["state"] for d in self._entities.find({"_id": {"$in": list(keys)}}, {"state": 1})}
+
+
+    def transactions(self, ids: Sequence[str]) -> dict[str, Any]:
+        """What names the entities of these transactions, by id."""
+        named = {"customer_id": 1, "card.token": 1, "merchant": 1, "terminal_id": 1, "device.id": 1, "attributes": 1}
+        with translated():
+            return {d["_id"]: d for d in self._db["transactions"].find({"_id": {"$in": list(ids)}}, named)}
 
 
 class MongoThresholdStore:

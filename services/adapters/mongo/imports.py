@@ -54,11 +54,11 @@ class MongoImports:
 
     def insert(self, documents: Sequence[dict[str, Any]]) -> dict[str, Stored]:
         wanted = {document["_id"]: document for document in documents}
-        fields = {"amount_minor": 1, "event_time": 1, "customer_id": 1, "imported": 1}
+        fields = {"amount_minor": 1, "event_time": 1, "customer_id": 1, "imported": 1, "label.labelled_at": 1}
         there = self._insert(self._transactions, wanted, fields)
         return {key: _stored(found, wanted[key]) for key, found in there.items()}
 
-    def add_labels(self, documents: Sequence[dict[str, Any]], *, known: Container[str]) -> int:
+    def add_labels(self, documents: Sequence[dict[str, Any]], *, known: Container[str], newer: Container[str]) -> int:
         entries = []
         for document in documents:
             entry = label_entry(document, document["label"], note="") | {"imported": document["imported"]}
@@ -68,12 +68,12 @@ class MongoImports:
             entries.append(entry)
         by_id = {entry["_id"]: entry for entry in entries}
         there = self._insert(self._labels, by_id, {"imported": 1})
-        self._label_known([document for document in documents if document["_id"] in known])
+        self._label_known([document for document in documents if document["_id"] in newer])
         others = sum(label.get("imported") != by_id[key]["imported"] for key, label in there.items())
         return len(entries) - others
 
     def _label_known(self, documents: Sequence[dict[str, Any]]) -> None:
-        """The latest word counts: a verdict given later than the imported one stays."""
+        """Asked again by the filter: somebody may have decided in between."""
         updates = [
             UpdateOne(
                 {
@@ -116,4 +116,4 @@ class MongoImports:
 def _stored(found: dict[str, Any], wanted: dict[str, Any]) -> Stored:
     imported = found.get("imported") or {}
     same = all(found[field] == wanted[field] for field in ("amount_minor", "event_time", "customer_id"))
-    return Stored(imported.get("id"), imported.get("row"), same)
+    return Stored(imported.get("id"), imported.get("row"), same, found.get("label", {}).get("labelled_at"))

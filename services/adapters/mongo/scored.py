@@ -7,13 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from services.domain.states import AlertStatus
-from services.features import FEATURES
+from services.features import DEMO, Plan
 from services.scoring import Assessment, alert_for
 
-_NAMES = tuple(spec.name for spec in FEATURES)
 
-
-def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: datetime) -> dict[str, Any]:
+def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: datetime, plan: Plan = DEMO) -> dict[str, Any]:
     """The `score` and `features` fields of a scored transaction; a missing feature is null."""
     return {
         "score": {
@@ -36,7 +34,7 @@ def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: da
             "latency_ms": round(outcome.latency_ms, 3),
             "scored_at": scored_at,
         },
-        "features": {name: (None if value != value else value) for name, value in zip(_NAMES, vector, strict=True)},
+        "features": {name: (None if value != value else value) for name, value in zip(plan.names, vector, strict=True)},
     }
 
 

@@ -28,6 +28,7 @@ _ORDER = {
     Sort.DUE: ("alert.due_at", 1),
 }
 _MAX_TIME_MS = 2500
+_FACETS = ("channels", "categories", "countries")
 _UNSCORED_AFTER = timedelta(seconds=10)
 _UNSCORED_WINDOW = timedelta(days=1)
 
@@ -116,7 +117,8 @@ class MongoTransactionStore:
             )
         if not found:
             return Facets((), (), ())
-        return Facets(*(tuple(sorted(found[0][key])) for key in ("channels", "categories", "countries")))
+        known = {key: sorted(value for value in found[0][key] if value is not None) for key in _FACETS}
+        return Facets(*(tuple(known[key]) for key in _FACETS))
 
     def get(self, transaction_id: str) -> Transaction | None:
         with translated():
@@ -176,7 +178,7 @@ class MongoTransactionStore:
             transactions_90d=total["transactions"],
             mean_amount_minor=total["mean"],
             max_amount_minor=total["maximum"],
-            countries=tuple(sorted(total["countries"])),
+            countries=tuple(sorted(country for country in total["countries"] if country is not None)),
             devices=len(total["devices"]),
             fraud_labels=total["fraud"],
         )
