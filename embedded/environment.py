@@ -35,6 +35,8 @@ class Secrets:
     s3_secret_key: str
     cookie_secret: str
     oidc_client_secret: str
+    # Keys the hashes that stand for card numbers in imported files: another one would give other tokens.
+    token_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,18 @@ class Person:
 def load_secrets(folder: StateFolder) -> Secrets:
     """The folder's secrets, made on its first start. rclone refuses short access keys; AWS's own lengths are used."""
     known = read_json(folder.secrets)
-    if isinstance(known, dict) and set(known) == set(Secrets.__dataclass_fields__):
+    names = set(Secrets.__dataclass_fields__)
+    if isinstance(known, dict) and set(known) == names:
         return Secrets(**known)
     made = Secrets(
         s3_access_key="FD" + secrets.token_hex(9).upper(),
         s3_secret_key=secrets.token_hex(20),
         cookie_secret=secrets.token_hex(32),
         oidc_client_secret=secrets.token_hex(24),
+        token_key=secrets.token_hex(32),
     )
+    if isinstance(known, dict) and set(known) < names:  # made by a former version: what there was stays
+        made = Secrets(**asdict(made) | known)
     write_json(folder.secrets, asdict(made))
     return made
 
@@ -105,6 +111,7 @@ def build(folder: StateFolder, ports: Mapping[str, int], made: Secrets) -> dict[
         "FRAUD_DESK_OIDC_CLIENT_ID": CLIENT_ID,
         "FRAUD_DESK_OIDC_CLIENT_SECRET": made.oidc_client_secret,
         "FRAUD_DESK_COOKIE_SECRET": made.cookie_secret,
+        "FRAUD_DESK_TOKEN_KEY": made.token_key,
         "AWS_ENDPOINT_URL": aws,
         "AWS_ENDPOINT_URL_S3": f"http://{LOOPBACK}:{ports['s3']}",
         "AWS_REGION": REGION,

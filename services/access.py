@@ -28,6 +28,7 @@ class Permission(StrEnum):
     OPERATE_LOOP = "pause, resume and reconcile the loop"
     VIEW_TRAINING = "view training"
     TRAIN = "start and stop training"
+    IMPORT = "import data"
     VIEW_DEPLOYMENT = "view deployments"
     DEPLOY = "deploy and roll back"
 
@@ -50,6 +51,7 @@ _ADMIN = {
     Permission.OPERATE_LOOP,
     Permission.VIEW_TRAINING,
     Permission.TRAIN,
+    Permission.IMPORT,
     Permission.VIEW_DEPLOYMENT,
     Permission.DEPLOY,
 }

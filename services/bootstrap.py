@@ -26,6 +26,8 @@ from services.adapters.sagemaker import SageMaker
 from services.cases import Cases
 from services.connectors import Connectors
 from services.deployment import DeploymentService
+from services.domain.mapping import desk_mapping
+from services.domain.transaction_rules import rules_of
 from services.health import Health
 from services.intake import Intake
 from services.kpis import Kpis
@@ -103,7 +105,7 @@ def build(settings: Settings | None = None) -> Services:
         settings=settings,
         transactions=Transactions(MongoTransactionStore(db)),
         cases=Cases(MongoCaseStore(db)),
-        intake=Intake(MongoIntakeStore(db)),
+        intake=Intake(MongoIntakeStore(db), rules_of(desk_mapping(settings.mapping))),
         live_scoring=LiveScoring(api, MongoEntityStore(db), MongoThresholdStore(db)),
         kpis=Kpis(MongoKpiStore(db)),
         rates=Rates(lake, _engine(settings, tables)),

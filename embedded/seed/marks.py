@@ -25,7 +25,7 @@ _PASSED = (
     *("NO_PROXY", "no_proxy"),
 )
 # The sign-in's secrets and the supervisor's own variables are none of a function's business.
-_KEPT_BACK = ("SECRET", "OIDC", "STATE", "STACK", "SETUP")
+_KEPT_BACK = ("SECRET", "TOKEN_KEY", "OIDC", "STATE", "STACK", "SETUP")
 
 
 @dataclass(frozen=True, slots=True)

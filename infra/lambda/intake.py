@@ -11,6 +11,8 @@ from typing import Any
 
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.intake import MongoIntakeStore
+from services.domain.mapping import desk_mapping
+from services.domain.transaction_rules import rules_of
 from services.errors import Unavailable
 from services.intake import Intake, IntakeResult
 from services.settings import Settings
@@ -18,7 +20,9 @@ from services.worker_status import utc_now
 
 logger = logging.getLogger(__name__)
 # Built once per execution environment; MongoClient keeps its pool between invocations.
-_intake = Intake(MongoIntakeStore(connect(Settings.from_environment(), app="fraud-desk-intake")))
+_settings = Settings.from_environment()
+_store = MongoIntakeStore(connect(_settings, app="fraud-desk-intake"))
+_intake = Intake(_store, rules_of(desk_mapping(_settings.mapping)))
 
 
 def handler(event: Any, context: object) -> dict[str, Any]:

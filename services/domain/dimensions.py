@@ -80,17 +80,19 @@ DEFAULT = (
 
 
 def parse(text: str) -> tuple[Dimension, ...]:
-    """The dimensions of a mapping file (TOML), in its order; the usual ones where it has no `[dimensions]`.
+    """The dimensions of a mapping file (TOML), in its order. Without `[dimensions]` they are its categories and
+    the amount, or the usual ones where it maps no data.
 
     `[dimensions]` holds `key = {column = "mcc", title = "Merchant code"}`; the title may be left out. Other sections
     are left to their readers. Raises InvalidData naming everything that is wrong.
     """
     try:
-        table = tomllib.loads(text).get("dimensions")
+        whole = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidData(f"The mapping is not valid TOML: {error}.") from error
+    table = whole.get("dimensions")
     if table is None:
-        return DEFAULT
+        return _unnamed(whole)
     if not isinstance(table, dict):
         raise InvalidData("In the mapping, [dimensions] must be a table.")
     problems = [problem for key, value in table.items() for problem in _problems(key, value)]
@@ -99,9 +101,21 @@ def parse(text: str) -> tuple[Dimension, ...]:
     if problems:
         raise InvalidData(f"The mapping's [dimensions] cannot be used: {'; '.join(problems)}.")
     return tuple(
-        Dimension(key, str(value.get("title") or key.replace("_", " ").capitalize()), value["column"])
-        for key, value in table.items()
+        Dimension(key, str(value.get("title") or _title(key)), value["column"]) for key, value in table.items()
     )
+
+
+def _unnamed(whole: Mapping[str, Any]) -> tuple[Dimension, ...]:
+    features = whole.get("features")
+    if "entities" not in whole:
+        return DEFAULT
+    named = features.items() if isinstance(features, dict) else ()
+    categories = [(name, f) for name, f in named if isinstance(f, dict) and f.get("kind") == "category"]
+    return of_categories([(name, str(f.get("title") or _title(name))) for name, f in categories])
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def of_categories(categories: Sequence[tuple[str, str]]) -> tuple[Dimension, ...]:
