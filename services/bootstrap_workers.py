@@ -7,7 +7,9 @@ from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdSto
 from services.adapters.mongo.scoring_feed import MongoScoringFeed
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.sagemaker_runtime import SageMakerRuntime
+from services.domain.mapping import desk_mapping
 from services.endpoint import Endpoint
+from services.features import plan_of
 from services.scoring import Scoring
 from services.settings import Settings
 from services.worker_status import Reporter
@@ -30,4 +32,5 @@ def scorer() -> tuple[MongoScoringFeed, MongoEntityStore, Scoring, Reporter]:
     settings = Settings.from_environment()
     db = connect(settings, timeout_seconds=WORKER_TIMEOUT_SECONDS, app="fraud-desk-scorer")
     beats = reporter("scorer", connect(settings, app="fraud-desk-scorer"))
-    return MongoScoringFeed(db), MongoEntityStore(db), Scoring(endpoint(settings), MongoThresholdStore(db)), beats
+    scoring = Scoring(endpoint(settings), MongoThresholdStore(db), plan_of(desk_mapping(settings.mapping)))
+    return MongoScoringFeed(db), MongoEntityStore(db), scoring, beats

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.features import FEATURES
 from services.training_set import TRAIN, VALIDATION, TrainingSet
 
 
@@ -68,7 +67,7 @@ def _channel(data: TrainingSet, split: str, about: Mapping[str, Any]) -> bytes:
         *(column.combine_chunks() for column in beside.columns),
         *(pa.array(np.ascontiguousarray(matrix[:, place])) for place in range(len(names))),
     ]
-    words = {spec.name: {"title": spec.title, "unit": spec.unit} for spec in FEATURES}
+    words = {spec.name: {"title": spec.title, "unit": spec.unit} for spec in data.plan.features}
     metadata = {
         "features_version": str(data.schema["features_version"]),
         "training_set": json.dumps({**about, "features": words}, sort_keys=True),

@@ -6,7 +6,6 @@ labels table up to `label_cutoff`, and inside a vector only verdicts known befor
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,16 +17,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.errors import InvalidData
-from services.features import (
-    FEATURES,
-    FEATURES_VERSION,
-    LAKE_COLUMNS,
-    Event,
-    LabelEvent,
-    epoch_ms,
-    events_from_columns,
-    replay,
-)
+from services.features import DEMO, Plan, epoch_ms, from_lake, lake_columns
+from services.features.sources import milliseconds
 
 MINIMUM_FRAUDS = 10
 TRAIN, VALIDATION, EXCLUDED = "train", "validation", "excluded"
@@ -52,7 +43,8 @@ class TrainingSet:
     null when excluded), label_source and labelled_at (null where no verdict is known), split (train, validation,
     excluded). `matrix` [n, f] float32, nan for missing, and `labels` [n] int8 are the n rows that are not excluded,
     in the same order. `schema` is {features_version, features}. `beside` has what the job needs of those n rows without
-    learning from it: __amount_minor (int64) and __segment.<key> (text); names begin with two underscores.
+    learning from it: __amount_minor (int64) and __segment.<key> (text); names begin with two underscores. `plan` is
+    what the features mean.
     """
 
     matrix: NDArray[np.float32]
@@ -60,6 +52,7 @@ class TrainingSet:
     rows: pa.Table
     schema: Mapping[str, Any]
     beside: pa.Table
+    plan: Plan
 
     @property
     def positives(self) -> int:
@@ -76,11 +69,14 @@ class TrainingSet:
         return np.asarray(splits[splits != EXCLUDED] == split, dtype=bool)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    value: str
-    source: str | None
-    labelled_ms: int
+_LATEST = ("value", "source", "labelled_ms")
+# What arrived later than this after it happened was imported: history, as if it had arrived as it happened.
+_LIVE_MS = 86_400_000
+
+
+def columns_of(plan: Plan) -> tuple[str, ...]:
+    """The columns of the lake's transactions that a training set is made of."""
+    return tuple(dict.fromkeys((*lake_columns(plan), "channel")))
 
 
 def build(
@@ -92,6 +88,7 @@ def build(
     label_cutoff: datetime,
     maturity_days: int = 7,
     validation_share: float = 0.2,
+    plan: Plan = DEMO,
 ) -> TrainingSet:
     """The training set of the transactions with window_start <= event_time < window_end.
 
@@ -107,91 +104,66 @@ def build(
     if not 0.0 < validation_share < 1.0:
         raise InvalidData(f"The validation share must lie between 0 and 1, got {validation_share}.")
     start_ms, end_ms, cutoff_ms = epoch_ms(window_start), epoch_ms(window_end), epoch_ms(label_cutoff)
-    events = _events(lake_transactions, end_ms)
-    verdicts, label_events = _labels(lake_labels, cutoff_ms, {e.transaction_id: e.terminal_id for e in events})
-    mature_ms = cutoff_ms - maturity_days * 86_400_000
-    rows: list[tuple[Event, int | None]] = []
-    cells = array("f")
-
-    def on_row(event: Event, vector: list[float]) -> None:
-        label = _label(verdicts.get(event.transaction_id), mature=event.at_ms <= mature_ms)
-        rows.append((event, label))
-        if label is not None:
-            cells.extend(vector)
-
-    replay(events, label_events, on_row=on_row, since_ms=start_ms)
-    matrix = np.frombuffer(cells, dtype=np.float32).reshape(-1, len(FEATURES))
-    labels = np.array([label for _, label in rows if label is not None], dtype=np.int8)
-    _check_whole(matrix, labels, in_window=len(rows))
-    times = [event.at_ms for event, label in rows if label is not None]
+    history = _history(lake_transactions.select(list(columns_of(plan))), end_ms)
+    verdicts = _verdicts(lake_labels, cutoff_ms)
+    columns = from_lake(plan, history)
+    columns["received_ms"] = _arrival(columns["event_ms"], columns["received_ms"])
+    matrix = plan.matrix(columns, verdicts, since_ms=start_ms)
+    rows = history.filter(pc.greater_equal(columns["event_ms"], start_ms))
+    latest = _latest(rows["transaction_id"], verdicts)
+    event_ms = milliseconds(rows["event_time"]).to_numpy()
+    label = _label(latest["value"], event_ms <= cutoff_ms - maturity_days * 86_400_000)
+    included = label >= 0
+    matrix, labels, times = matrix[included], label[included], event_ms[included]
+    _check_whole(matrix, labels, in_window=rows.num_rows)
     boundary_ms = times[-1] - (times[-1] - times[0]) * validation_share
-    _check_parts(labels, np.array(times) >= boundary_ms)
+    _check_parts(labels, times >= boundary_ms)
+    split = np.where(included, np.where(event_ms >= boundary_ms, VALIDATION, TRAIN), EXCLUDED)
     return TrainingSet(
         matrix=matrix,
         labels=labels,
-        rows=_rows_table(rows, verdicts, boundary_ms),
-        schema={"features_version": FEATURES_VERSION, "features": [spec.name for spec in FEATURES]},
-        beside=_beside([event for event, label in rows if label is not None]),
+        rows=_rows_table(rows, latest, label, split),
+        schema={"features_version": plan.version, "features": list(plan.names)},
+        beside=_beside(rows.filter(pa.array(included))),
+        plan=plan,
     )
 
 
-def _beside(events: list[Event]) -> pa.Table:
-    return pa.table(
-        {
-            "__amount_minor": pa.array([event.amount_minor for event in events], pa.int64()),
-            "__segment.channel": pa.array([event.channel for event in events], pa.string()),
-        }
-    )
+def _beside(rows: pa.Table) -> pa.Table:
+    return pa.table({"__amount_minor": rows["amount_minor"], "__segment.channel": rows["channel"]})
 
 
-def _label(verdict: _Verdict | None, *, mature: bool) -> int | None:
-    if verdict is None:
-        return 0 if mature else None
-    return {"fraud": 1, "genuine": 0}.get(verdict.value)
-
-
-def _events(lake_transactions: pa.Table, end_ms: int) -> list[Event]:
+def _history(table: pa.Table, end_ms: int) -> pa.Table:
     """Transactions before `end_ms` by (event time, id)."""
-    table = lake_transactions.select(list(LAKE_COLUMNS))
-    table = table.set_column(1, "event_time", _milliseconds(table.column("event_time")))
-    table = table.filter(pc.less(table.column("event_time"), end_ms))
-    table = table.sort_by([("event_time", "ascending"), ("transaction_id", "ascending")])
-    return list(events_from_columns({name: table.column(name).to_pylist() for name in LAKE_COLUMNS}))
+    table = table.filter(pc.less(milliseconds(table["event_time"]), end_ms))
+    return table.sort_by([("event_time", "ascending"), ("transaction_id", "ascending")])
 
 
-def _labels(
-    lake_labels: pa.Table, cutoff_ms: int, terminals: Mapping[str, str | None]
-) -> tuple[dict[str, _Verdict], list[LabelEvent]]:
-    """(latest verdict by transaction, every verdict in the order they became known), up to the cut-off."""
-    table = lake_labels
-    for name in ("event_time", "labelled_at"):
-        table = table.set_column(table.column_names.index(name), name, _milliseconds(table.column(name)))
-    table = table.filter(pc.less_equal(table.column("labelled_at"), cutoff_ms))
-    table = table.sort_by([("labelled_at", "ascending"), ("label_id", "ascending")])
-    verdicts: dict[str, _Verdict] = {}
-    label_events: list[LabelEvent] = []
-    for row in table.to_pylist():
-        transaction_id = row["transaction_id"]
-        verdicts[transaction_id] = _Verdict(row["value"], row["source"], row["labelled_at"])
-        label_events.append(
-            LabelEvent(
-                transaction_id=transaction_id,
-                customer_id=row["customer_id"],
-                merchant_id=row["merchant_id"],
-                terminal_id=terminals.get(transaction_id),
-                device_id=row["device_id"],
-                event_ms=row["event_time"],
-                amount_minor=row["amount_minor"],
-                value=row["value"],
-                labelled_ms=row["labelled_at"],
-            )
-        )
-    return verdicts, label_events
+def _arrival(event_ms: pa.ChunkedArray, received_ms: pa.ChunkedArray) -> pa.ChunkedArray:
+    """When each transaction arrived: when it was received, or, imported as history, as it happened."""
+    live = pc.less_equal(pc.subtract(received_ms, event_ms), _LIVE_MS)
+    return pc.if_else(live, received_ms, event_ms)
 
 
-def _milliseconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Epoch milliseconds, rounded down, of a timestamp column."""
-    return column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64())
+def _verdicts(lake_labels: pa.Table, cutoff_ms: int) -> pa.Table:
+    """transaction_id, value, source, labelled_ms of every verdict up to the cut-off, in the order they became known."""
+    known = lake_labels.append_column("labelled_ms", milliseconds(lake_labels["labelled_at"]))
+    known = known.filter(pc.less_equal(known["labelled_ms"], cutoff_ms))
+    known = known.sort_by([("labelled_ms", "ascending"), ("label_id", "ascending")])
+    return known.select(["transaction_id", *_LATEST])
+
+
+def _latest(ids: pa.ChunkedArray, verdicts: pa.Table) -> pa.Table:
+    """For each transaction its latest verdict, null where there is none."""
+    backwards = verdicts.take(pa.array(np.arange(verdicts.num_rows)[::-1]))
+    return backwards.select(list(_LATEST)).take(pc.index_in(ids, backwards["transaction_id"].combine_chunks()))
+
+
+def _label(value: pa.ChunkedArray, mature: NDArray[np.bool_]) -> NDArray[np.int8]:
+    """1 fraud, 0 genuine, -1 excluded."""
+    told = [pc.fill_null(pc.equal(value, word), False).to_numpy() for word in ("fraud", "genuine")]
+    unknown = pc.is_null(value).to_numpy()
+    return np.where(told[0], 1, np.where(told[1] | (unknown & mature), 0, -1)).astype(np.int8)
 
 
 def _check_whole(matrix: NDArray[np.float32], labels: NDArray[np.int8], *, in_window: int) -> None:
@@ -226,23 +198,9 @@ def _check_parts(labels: NDArray[np.int8], validation: NDArray[np.bool_]) -> Non
             )
 
 
-def _rows_table(rows: list[tuple[Event, int | None]], verdicts: Mapping[str, _Verdict], boundary_ms: float) -> pa.Table:
-    known = [verdicts.get(event.transaction_id) for event, _ in rows]
-    splits = [
-        EXCLUDED if label is None else VALIDATION if event.at_ms >= boundary_ms else TRAIN for event, label in rows
-    ]
-
-    def instants(values: list[int | None]) -> pa.Array:
-        return pa.array(values, pa.int64()).cast(pa.timestamp("ms", "UTC")).cast(_INSTANT)
-
-    return pa.Table.from_arrays(
-        [
-            pa.array([event.transaction_id for event, _ in rows], pa.string()),
-            instants([event.at_ms for event, _ in rows]),
-            pa.array([label for _, label in rows], pa.int8()),
-            pa.array([verdict.source if verdict else None for verdict in known], pa.string()),
-            instants([verdict.labelled_ms if verdict else None for verdict in known]),
-            pa.array(splits, pa.string()),
-        ],
-        schema=_ROWS,
-    )
+def _rows_table(rows: pa.Table, latest: pa.Table, label: NDArray[np.int8], split: NDArray[np.str_]) -> pa.Table:
+    instants = (milliseconds(rows["event_time"]), latest["labelled_ms"])
+    happened, known = (column.cast(pa.timestamp("ms", "UTC")).cast(_INSTANT) for column in instants)
+    told = pa.array(label, mask=label < 0)
+    columns = [rows["transaction_id"], happened, told, latest["source"], known, pa.array(split.tolist())]
+    return pa.table(columns, schema=_ROWS)

@@ -21,18 +21,7 @@ from services.adapters.mongo.scored import alert_fields, scored_fields
 from services.adapters.mongo.scoring_feed import FeedBatch, ScoredWrite, opened_event
 from services.domain.states import Decision
 from services.errors import Conflict, HistoryLost, InvalidData, Unavailable
-from services.features import (
-    Event,
-    LabelEvent,
-    entity_keys,
-    event_from_document,
-    label_from_document,
-    label_keys,
-    new_state,
-    observe,
-    observe_label,
-    step,
-)
+from services.features import Event, LabelEvent, Plan, event_from_document, label_from_document, needs_transaction
 from services.scoring import Assessment, Scoring
 from services.worker_status import Reporter, WorkerState, utc_now
 from workers import entry
@@ -57,6 +46,8 @@ class Feed(Protocol):
 
 class Entities(Protocol):
     def load(self, keys: Sequence[str]) -> dict[str, Any]: ...
+
+    def transactions(self, ids: Sequence[str]) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +108,7 @@ class Scorer:
         outcomes = self._assess(prepared.vectors, money) if prepared.documents else []
         now = utc_now()
         writes = [
-            _write(document, vector, outcome, now)
+            _write(document, vector, outcome, now, self._scoring.plan)
             for document, vector, outcome in zip(prepared.documents, prepared.vectors, outcomes, strict=True)
         ]
         scored = self._feed.commit(batch.token, states=prepared.states, writes=writes)
@@ -137,26 +128,32 @@ class Scorer:
 
     def prepare(self, batch: FeedBatch) -> Prepared:
         """Features of the batch's transactions in commit order, labels observed in between."""
+        plan, labelled = self._scoring.plan, self._labelled(batch)
         seen: list[Event | LabelEvent] = [
-            label_from_document(document) if collection == "labels" else event_from_document(document)
+            label_from_document(plan, document, labelled.get(document["transaction_id"]))
+            if collection == "labels"
+            else event_from_document(plan, document)
             for collection, document in batch.documents
         ]
-        keys = {
-            key for item in seen for key in (label_keys(item) if isinstance(item, LabelEvent) else entity_keys(item))
-        }
+        keys = {key for item in seen for key in plan.entity_keys(item)}
         states: MutableMapping[str, Any] = self._entities.load(sorted(keys))
         for key in keys - states.keys():
-            states[key] = new_state(key.partition(":")[0])
+            states[key] = plan.new_state(key)
         documents, vectors = [], []
         for item, (_, document) in zip(seen, batch.documents, strict=True):
             if isinstance(item, LabelEvent):
-                observe_label(item, states)
+                plan.observe_label(item, states)
             elif document.get("history"):
-                observe(item, states)
+                plan.observe(item, states)
             else:
                 documents.append(document)
-                vectors.append(step(item, states))
+                vectors.append(plan.step(item, states))
         return Prepared(documents, vectors, dict(states))
+
+    def _labelled(self, batch: FeedBatch) -> Mapping[str, Any]:
+        """The transactions of the batch's labels, where a label does not name every entity that learns from it."""
+        ids = [document["transaction_id"] for collection, document in batch.documents if collection == "labels"]
+        return self._entities.transactions(ids) if ids and needs_transaction(self._scoring.plan) else {}
 
     def _assess(self, vectors: list[list[float]], money: list[tuple[str, int]]) -> list[Assessment | str]:
         """An assessment a row, or the sentence why the model refused that row."""
@@ -170,12 +167,14 @@ class Scorer:
             return [outcome for vector, amount in rows for outcome in self._assess([vector], [amount])]
 
 
-def _write(document: dict[str, Any], vector: Sequence[float], outcome: Assessment | str, now: datetime) -> ScoredWrite:
+def _write(
+    document: dict[str, Any], vector: Sequence[float], outcome: Assessment | str, now: datetime, plan: Plan
+) -> ScoredWrite:
     identifier = document["_id"]
     if isinstance(outcome, str):
         failure = {"failed_at": now, "error": f"Not scored (the model refused it): {outcome}", "attempts": 1}
         return ScoredWrite(identifier, {"scoring": failure}, None)
-    changes = scored_fields(vector, outcome, scored_at=now)
+    changes = scored_fields(vector, outcome, scored_at=now, plan=plan)
     if outcome.decision is Decision.APPROVE:
         return ScoredWrite(identifier, changes, None)
     changes["alert"] = alert_fields(outcome.value, document["amount_minor"], opened_at=now)

@@ -24,7 +24,7 @@ from services.adapters.mongo.client import Db
 from services.adapters.mongo.scored import alert_fields, scored_fields
 from services.adapters.mongo.scoring_feed import opened_event
 from services.domain.states import Decision
-from services.features import LabelEvent, State, event_from_document, label_from_document, replay
+from services.features import DEMO, LabelEvent, State, event_from_document, label_from_document, replay
 from services.scoring import Assessment, Scoring
 
 CHUNK_MS = 3 * HOUR_MS
@@ -65,8 +65,8 @@ class Replay:
         """Bring the entities' state to the first row to be scored. Writes nothing."""
         for begin in range(0, self._first, writing.BATCH):
             end = min(begin + writing.BATCH, self._first)
-            events = [event_from_document(document) for document in self._history.documents(begin, end)]
-            replay(events, self._labels_before(events[-1].at_ms + 1), states=self.states)
+            events = [event_from_document(DEMO, document) for document in self._history.documents(begin, end)]
+            replay(DEMO, events, self._labels_before(events[-1].at_ms + 1), states=self.states)
             on_rows(end)
 
     def score(self, scoring: Scoring, on_rows: Callable[[int], None] = lambda _rows: None) -> Outcome:
@@ -82,7 +82,7 @@ class Replay:
                 if len(self._ready) >= _FLUSH_ROWS:
                     self._flush(writer)
                 on_rows(row)
-            replay((), self._labels_before(unix_ms(self._history.until) + 1), states=self.states)
+            replay(DEMO, (), self._labels_before(unix_ms(self._history.until) + 1), states=self.states)
             self._ready += self._held.values()
             self._flush(writer)
             for flush in self._flushes:
@@ -108,7 +108,8 @@ class Replay:
         documents = self._history.documents(first, last)
         vectors: list[list[float]] = []
         replay(
-            [event_from_document(document) for document in documents],
+            DEMO,
+            [event_from_document(DEMO, document) for document in documents],
             self._labels_before(end_ms),
             on_row=lambda _event, vector: vectors.append(vector),
             states=self.states,
@@ -160,7 +161,8 @@ class Replay:
 
     def _labels_before(self, limit_ms: int) -> list[LabelEvent]:
         """What becomes known before `limit_ms`, put on record, as the engine takes it."""
-        return [label_from_document(entry) for due in self._pending.before(limit_ms) if (entry := self._known(due))]
+        known = (self._known(due) for due in self._pending.before(limit_ms))
+        return [label_from_document(DEMO, entry) for entry in known if entry]
 
     def _known(self, due: Due) -> dict[str, Any] | None:
         """The `labels` document of a verdict that has just become known; None for a report that never comes, because

@@ -1,51 +1,46 @@
-"""One feature engine, two drivers: `replay` over history, `compute` and `observe` on stored states when scoring.
+"""One feature engine, two drivers: a plan over whole columns (`Plan.matrix`), and the same plan one transaction at a
+time on stored states (`Plan.compute`, `Plan.observe`).
 
-Pure Python without I/O or clock. Given the same events and labels in the same order both drivers give the same
-vectors, bit for bit, whether or not states went through MongoDB in between.
+Python and numpy without I/O or clock. Given the same transactions and labels in the same order both drivers give the
+same numbers, bit for bit, whether or not states went through MongoDB in between. `plan_of` makes a plan of a mapping;
+`DEMO` is the plan of the desk's own data.
 """
 
-from services.features.catalogue import FEATURES, FEATURES_VERSION
-from services.features.engine import compute, entity_keys, label_keys, observe, observe_label, step
-from services.features.events import (
-    LAKE_COLUMNS,
-    Event,
-    LabelEvent,
-    epoch_ms,
-    event_from_document,
-    event_from_lake_row,
-    events_from_columns,
-    label_from_document,
-)
-from services.features.mapped import plan_of
+from services.features.inputs import Event, LabelEvent, epoch_ms
+from services.features.mapped import DEMO, plan_of
+from services.features.memory import State
 from services.features.plan import Plan
 from services.features.reasons import Reason, reasons
 from services.features.replay import replay
-from services.features.state import State, new_state
+from services.features.sources import (
+    event_from_document,
+    from_lake,
+    label_from_document,
+    lake_columns,
+    needs_transaction,
+)
 from services.features.wording import FeatureSpec
 
+# Those of the desk's own plan.
+FEATURES, FEATURES_VERSION = DEMO.features, DEMO.version
+
 __all__ = [
+    "DEMO",
     "FEATURES",
     "FEATURES_VERSION",
-    "LAKE_COLUMNS",
     "Event",
     "FeatureSpec",
     "LabelEvent",
     "Plan",
     "Reason",
     "State",
-    "compute",
-    "entity_keys",
     "epoch_ms",
     "event_from_document",
-    "event_from_lake_row",
-    "events_from_columns",
+    "from_lake",
     "label_from_document",
-    "label_keys",
-    "new_state",
-    "observe",
-    "observe_label",
+    "lake_columns",
+    "needs_transaction",
     "plan_of",
     "reasons",
     "replay",
-    "step",
 ]

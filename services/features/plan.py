@@ -43,6 +43,7 @@ from services.features.memory import (
     new_history,
     usual,
 )
+from services.features.wording import FeatureSpec
 
 # Raise it whenever the engine computes something differently: models name the version they need.
 ENGINE_VERSION = 2
@@ -65,32 +66,50 @@ _MET = (Role.PAYER, Role.COUNTERPARTY)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`name` is the key of its states; `column` the canonical column of its names; `title` what an analyst calls it."""
+    """`name` is the key of its states; `column` the canonical column of its names; `title` what an analyst calls it,
+    `preposition` what stands before it ("frauds at this terminal")."""
 
     name: str
     role: Role
     column: str
     title: str
+    preposition: str = "with"
+
+    @property
+    def plural(self) -> str:
+        return self.title[:-1] + "ies" if self.title.endswith("y") else self.title + "s"
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A column that is a feature as it is. `unit` is free text; a flag has the unit flag and is 0 or 1."""
+    """A column that is a feature as it is. `unit` is free text; a flag has the unit flag and is 0 or 1, and may have
+    sentences for both."""
 
     name: str
     column: str
     title: str
     unit: str
+    yes: str = ""
+    no: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`kinds`: the payer first, then other entities, then categories. `places`: transactions have coordinates."""
+    """`kinds`: the payer first, then other entities, then categories. `places`: transactions have coordinates, and
+    `homes` payers too. `own`: the desk's own documents, whose categories and flags are not attributes."""
 
     kinds: tuple[Kind, ...]
     numbers: tuple[Number, ...] = ()
     places: bool = False
     homes: bool = False
+    own: bool = False
+
+    @cached_property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """The words of each feature, in the order of `names`."""
+        from services.features.terms import features_of  # they are written against the plan
+
+        return features_of(self)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from services.features.catalogue import FEATURES
-from services.features.wording import Facts
+from services.features.plan import Plan
+from services.features.wording import Facts, FeatureSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def reasons(
     vector: Sequence[float],
     contributions: Sequence[float],
     *,
+    plan: Plan,
     limit: int = 4,
     currency: str = "EUR",
     exponent: int = 2,
@@ -37,23 +38,22 @@ def reasons(
 
     Equal contributions keep the order of the matrix; zero contributions are no reasons. Only when fewer than `limit`
     raise the risk do those that lower it fill up. `vector` and `contributions` are in matrix order and equally long
-    as FEATURES, else ValueError.
+    as the plan's features, else ValueError.
     """
-    if len(vector) != len(FEATURES) or len(contributions) != len(FEATURES):
+    if len(vector) != len(plan.names) or len(contributions) != len(plan.names):
         raise ValueError(
-            f"expected {len(FEATURES)} features and contributions, got {len(vector)} and {len(contributions)}"
+            f"expected {len(plan.names)} features and contributions, got {len(vector)} and {len(contributions)}"
         )
     facts = Facts(
-        {spec.name: value for spec, value in zip(FEATURES, vector, strict=True)},
+        {spec.name: value for spec, value in zip(plan.features, vector, strict=True)},
         lambda minor: f"{currency} {minor / 10**exponent:,.{exponent}f}",
     )
     present = [place for place, contribution in enumerate(contributions) if contribution]
     present.sort(key=lambda place: (contributions[place] < 0, -abs(contributions[place])))
-    return tuple(_reason(place, facts, contributions[place]) for place in present[:limit])
+    return tuple(_reason(plan.features[place], facts, contributions[place]) for place in present[:limit])
 
 
-def _reason(place: int, facts: Facts, contribution: float) -> Reason:
-    spec = FEATURES[place]
+def _reason(spec: FeatureSpec, facts: Facts, contribution: float) -> Reason:
     value = facts[spec.name]
     if isnan(value):
         return Reason(spec.name, f"{spec.title}: not known", None, None, float(contribution))

@@ -1,15 +1,16 @@
-"""The offline driver: history through the engine in one pass, as the scorer would have met it."""
+"""History through the engine one transaction at a time, for whoever goes on from the states at its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from services.features.engine import compute, observe, observe_label
-from services.features.events import Event, LabelEvent
-from services.features.state import State
+from services.features.inputs import Event, LabelEvent
+from services.features.memory import State
+from services.features.plan import Plan
 
 
 def replay(
+    plan: Plan,
     events: Iterable[Event],
     labels: Iterable[LabelEvent],
     *,
@@ -33,19 +34,19 @@ def replay(
             raise ValueError(f"events are not in time order at {event.transaction_id}")
         at_ms = event.at_ms
         while label is not None and label.labelled_ms <= at_ms:
-            known_ms = _apply(label, states, known_ms)
+            known_ms = _apply(plan, label, states, known_ms)
             label = next(waiting, None)
         if on_row is not None and (since_ms is None or at_ms >= since_ms):
-            on_row(event, compute(event, states))
-        observe(event, states)
+            on_row(event, plan.compute(event, states))
+        plan.observe(event, states)
     while label is not None:
-        known_ms = _apply(label, states, known_ms)
+        known_ms = _apply(plan, label, states, known_ms)
         label = next(waiting, None)
     return states
 
 
-def _apply(label: LabelEvent, states: dict[str, State], known_ms: int) -> int:
+def _apply(plan: Plan, label: LabelEvent, states: dict[str, State], known_ms: int) -> int:
     if label.labelled_ms < known_ms:
         raise ValueError(f"labels are not in the order they became known at {label.transaction_id}")
-    observe_label(label, states)
+    plan.observe_label(label, states)
     return label.labelled_ms

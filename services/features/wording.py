@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isnan
 
-from services.features.state import COUNT_CAP, RATIO_CAP, WINDOW_DAYS
+from services.features.limits import COUNT_CAP, DAYS_CAP, RATIO_CAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,15 @@ Normal = Callable[[Facts], float | None]
 class FeatureSpec:
     """One column of the matrix.
 
-    `unit` is minor, count, ratio, share, sd, s, d, km, km/h or flag (0 or 1). `words` is only called where the value
-    is known; `normal` is the entity's own ordinary value in the same unit, or None where there is no such thing.
+    `unit` is minor, count, ratio, share, sd, s, d, km, km/h, flag (0 or 1) or, of a plain number, whatever its data
+    are measured in. `description` says what the value is made of. `words` is only called where the value is known;
+    `normal` is the entity's own ordinary value in the same unit, or None where there is no such thing.
     """
 
     name: str
     title: str
     unit: str
+    description: str
     words: Words
     normal: Normal = lambda facts: None
 
@@ -59,9 +61,9 @@ def times(value: float) -> str:
     return f"{value:.1f}x" if value < 9.95 else f"{value:.0f}x"
 
 
-def count(value: float, noun: str) -> str:
-    shown = f"{COUNT_CAP} or more" if value >= COUNT_CAP else f"{value:.0f}" if value else "no"
-    return f"{shown} {noun}" if value == 1 else f"{shown} {noun}s"
+def count(value: float, noun: str, nouns: str = "") -> str:
+    shown = f"{COUNT_CAP:.0f} or more" if value >= COUNT_CAP else f"{value:.0f}" if value else "no"
+    return f"{shown} {noun}" if value == 1 else f"{shown} {nouns or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -72,7 +74,7 @@ def duration(seconds: float) -> str:
 
 
 def days(length: float) -> str:
-    return "30 days or more" if length >= WINDOW_DAYS else duration(length * 86_400)
+    return "30 days or more" if length >= DAYS_CAP else duration(length * 86_400)
 
 
 def compared(name: str, whose: str) -> Words:
@@ -89,24 +91,33 @@ def flag(name: str, yes: str, no: str) -> Words:
     return lambda facts: yes if facts[name] else no
 
 
-def frequency(name: str, span: str) -> Words:
-    return lambda facts: f"{count(facts[name], 'earlier transaction')} by this customer in {span}".capitalize()
+def frequency(name: str, who: str, span: str) -> Words:
+    return lambda facts: f"{count(facts[name], 'earlier transaction')} by {who} in {span}".capitalize()
 
 
 def frauds(name: str, where: str, span: str) -> Words:
     return lambda facts: f"{count(facts[name], 'fraud')} {where} became known in the last {span}".capitalize()
 
 
-def above(facts: Facts) -> str:
-    z = facts["amount_zscore"]
-    side = "above" if z >= 0 else "below"
-    usual = facts.money(facts["customer_mean_minor"])
-    return f"Amount is {abs(z):.1f} standard deviations {side} this customer's usual {usual}"
+def raw(name: str, title: str, unit: str) -> Words:
+    return lambda facts: f"{title}: {facts[name]:,.6g} {unit}".rstrip()
 
 
-def amount(facts: Facts) -> str:
-    """The amount beside the customer's usual one; without history there is nothing to stand it beside."""
-    paid, usual = facts.money(facts["amount_minor"]), facts["customer_mean_minor"]
-    if isnan(usual):
-        return f"Amount {paid}, this customer's first"
-    return f"Amount {paid}; this customer usually pays {facts.money(usual)}"
+def above(name: str, mean: str, who: str) -> Words:
+    def words(facts: Facts) -> str:
+        z, usual = facts[name], facts.money(facts[mean])
+        return f"Amount is {abs(z):.1f} standard deviations {'above' if z >= 0 else 'below'} {who}'s usual {usual}"
+
+    return words
+
+
+def amount(mean: str, payer: str) -> Words:
+    """The amount beside the payer's usual one; without history there is nothing to stand it beside."""
+
+    def words(facts: Facts) -> str:
+        paid, usual = facts.money(facts["amount_minor"]), facts[mean]
+        if isnan(usual):
+            return f"Amount {paid}, this {payer}'s first"
+        return f"Amount {paid}; this {payer} usually pays {facts.money(usual)}"
+
+    return words

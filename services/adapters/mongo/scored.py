@@ -11,7 +11,9 @@ from services.features import DEMO, Plan
 from services.scoring import Assessment, alert_for
 
 
-def scored_fields(vector: Sequence[float], outcome: Assessment, *, scored_at: datetime, plan: Plan = DEMO) -> dict[str, Any]:
+def scored_fields(
+    vector: Sequence[float], outcome: Assessment, *, scored_at: datetime, plan: Plan = DEMO
+) -> dict[str, Any]:
     """The `score` and `features` fields of a scored transaction; a missing feature is null."""
     return {
         "score": {
