@@ -24,7 +24,7 @@ from services.errors import InvalidData
 # A single feature that ranks better than this knows the answer.
 MOST_AUC = 0.99
 # So does a column of the source that alone has such a precision and is so much better than chance.
-MOST_COLUMN_AP, MOST_COLUMN_LIFT = 0.5, 20.0
+MOST_COLUMN_AP, MOST_COLUMN_LIFT = 0.5, 10.0
 # With labels that arrive after days, what happens at a place or to a card not yet known cannot be seen coming: the best
 # possible on simulated portfolios is .78 after 7 days and .93 after one; real ones have about .1.
 LATE_DAYS, MOST_AP_LATE, MOST_AP_EARLY = 3.0, 0.85, 0.97
@@ -91,7 +91,7 @@ def source_columns(data: Portfolio, train: NDArray[np.int64], test: NDArray[np.i
     if frauds.sum() < FEWEST:
         return Check("columns", None, f"Only {int(frauds.sum())} frauds: too few to judge single columns.")
     found = max((_column_precision(data, name, train, test), name) for name in plain)
-    bound = max(MOST_COLUMN_AP, min(0.9, MOST_COLUMN_LIFT * float(frauds.mean())))
+    bound = max(MOST_COLUMN_AP, min(0.7, MOST_COLUMN_LIFT * float(frauds.mean())))
     title = found[1].removeprefix("feature.")
     if found[0] > bound:
         sentence = (
