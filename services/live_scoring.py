@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from services.access import Actor, Permission, require
 from services.domain.states import Decision
 from services.domain.thresholds import Thresholds
-from services.domain.transaction_rules import check_transaction
+from services.domain.transaction_rules import DEMO_RULES, Rules, check_transaction
 from services.errors import InvalidData, Problem
-from services.features import FEATURES, Reason, compute, entity_keys, event_from_document, new_state
-from services.scoring import Scores, Scoring, ThresholdStore
+from services.features import DEMO, Plan, Reason, event_from_document
+from services.scoring import Assessment, Scores, Scoring, ThresholdStore
 from services.worker_status import utc_now
 
 MAX_ROWS = 1000
@@ -25,6 +25,8 @@ MAX_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class LiveScore:
+    """`reasons`: every feature that moved the score, those that raise it first, strongest first."""
+
     row: int
     transaction_id: str
     score: float
@@ -58,14 +60,22 @@ class EntityStore(Protocol):
 
 
 class LiveScoring:
-    def __init__(self, api: Scores, entities: EntityStore, thresholds: ThresholdStore) -> None:
-        self._entities = entities
-        self._scoring = Scoring(api, thresholds)
+    def __init__(
+        self,
+        api: Scores,
+        entities: EntityStore,
+        thresholds: ThresholdStore,
+        *,
+        rules: Rules = DEMO_RULES,
+        plan: Plan = DEMO,
+    ) -> None:
+        self._entities, self._rules, self._plan = entities, rules, plan
+        self._scoring = Scoring(api, thresholds, plan)
 
     def check(self, records: Sequence[Any]) -> tuple[list[int], tuple[Problem, ...]]:
         """The rows that could be scored, and every problem of the others: a preview before scoring the good ones."""
         now = utc_now()
-        checked = [check_transaction(record, row=row, now=now) for row, record in enumerate(records)]
+        checked = [check_transaction(record, row=row, now=now, rules=self._rules) for row, record in enumerate(records)]
         good = [row for row, (document, _) in enumerate(checked) if document is not None]
         return good, tuple(problem for _, found in checked for problem in found)
 
@@ -77,22 +87,17 @@ class LiveScoring:
         if not 0 < len(records) <= MAX_ROWS:
             raise InvalidData(f"Score between 1 and {MAX_ROWS:,} rows at once; these are {len(records):,}.")
         now = utc_now()
-        checked = [check_transaction(record, row=row, now=now) for row, record in enumerate(records)]
+        checked = [check_transaction(record, row=row, now=now, rules=self._rules) for row, record in enumerate(records)]
         problems = [problem for _, found in checked for problem in found]
         if problems:
             bad = len({problem.row for problem in problems})
             raise InvalidData(f"{bad} of {len(records)} rows cannot be scored; nothing was scored.", problems)
         documents = [document for document, _ in checked if document is not None]
         started = time.perf_counter()
-        events = [event_from_document(document) for document in documents]
-        keys = {key for event in events for key in entity_keys(event)}
-        states = self._entities.load(sorted(keys))
-        for key in keys - states.keys():
-            states[key] = new_state(key.partition(":")[0])
-        vectors = [compute(event, states) for event in events]
+        vectors = self.vectors(documents)
         computed = time.perf_counter()
         money = [(document["currency"], document["exponent"]) for document in documents]
-        assessed = self._scoring.assess(vectors, money=money, explain_all=True)
+        assessed = self._scoring.assess(vectors, money=money, explain_all=True, reasons_shown=len(self._plan.names))
         total_ms = (time.perf_counter() - started) * 1000
         features_ms = (computed - started) * 1000
         # The scoring API reports the time its call of the endpoint took; the rest of the way is network.
@@ -104,9 +109,23 @@ class LiveScoring:
                 score=assessment.value,
                 decision=assessment.decision,
                 reasons=assessment.reasons,
-                features=dict(zip((spec.name for spec in FEATURES), vector, strict=True)),
+                features=dict(zip(self._plan.names, vector, strict=True)),
             )
             for row, (document, vector, assessment) in enumerate(zip(documents, vectors, assessed, strict=True))
         )
         latency = Latency(features_ms, max(total_ms - features_ms - model_ms, 0.0), model_ms, total_ms)
         return LiveScores(results, latency, assessed[0].thresholds.model_version, assessed[0].thresholds)
+
+    def vectors(self, documents: Sequence[dict[str, Any]]) -> list[list[float]]:
+        """Features of checked documents against the entities' state of this moment, which one query loads for all."""
+        events = [event_from_document(self._plan, document) for document in documents]
+        states = self._entities.load(sorted({key for event in events for key in self._plan.entity_keys(event)}))
+        return [self._plan.compute(event, states) for event in events]
+
+    def assess(self, documents: Sequence[dict[str, Any]]) -> list[Assessment]:
+        """Scores of checked documents as the scorer gives them: reasons only where the decision is review or decline.
+
+        Raises Unavailable, and InvalidData where the model cannot take one of them.
+        """
+        money = [(document["currency"], document["exponent"]) for document in documents]
+        return self._scoring.assess(self.vectors(documents), money=money)

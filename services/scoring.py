@@ -16,7 +16,7 @@ from services.domain.states import Decision, decide
 from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
-from services.features import Reason, reasons
+from services.features import DEMO, Plan, Reason, reasons
 
 # Time allowed from alert to verdict, by what is at stake.
 SLA_HIGH_VALUE = timedelta(hours=1)
@@ -56,8 +56,8 @@ class OpenedAlert:
 
 
 class Scoring:
-    def __init__(self, scores: Scores, thresholds: ThresholdStore) -> None:
-        self._scores, self._thresholds = scores, thresholds
+    def __init__(self, scores: Scores, thresholds: ThresholdStore, plan: Plan = DEMO) -> None:
+        self._scores, self._thresholds, self.plan = scores, thresholds, plan
 
     def assess(
         self,
@@ -65,9 +65,11 @@ class Scoring:
         *,
         money: Sequence[tuple[str, int]] = (),
         explain_all: bool = False,
+        reasons_shown: int = REASONS_SHOWN,
     ) -> list[Assessment]:
         """Score and decide every vector (n x features), in order. `money` gives each row's currency and exponent, for
-        the words of its reasons. Raises Unavailable, InvalidData as `Endpoint.score`.
+        the words of its reasons, of which the strongest `reasons_shown` are kept. Raises Unavailable, InvalidData as
+        `Endpoint.score`.
         """
         if not len(vectors):
             return []
@@ -80,11 +82,13 @@ class Scoring:
             second = first if explain_all else self._scores.score(rows, explain=True)
             if second.model_version != first.model_version:
                 # A deployment switched between the two questions: ask again, so that reasons fit their score.
-                return self.assess(vectors, money=money, explain_all=explain_all)
+                return self.assess(vectors, money=money, explain_all=explain_all, reasons_shown=reasons_shown)
             assert second.contributions is not None, "the endpoint answers contributions when asked"
             for row, vector, terms in zip(wanted, rows, second.contributions, strict=True):
                 currency, exponent = money[row] if money else ("EUR", 2)
-                explained[row] = reasons(vector, terms, limit=REASONS_SHOWN, currency=currency, exponent=exponent)
+                explained[row] = reasons(
+                    vector, terms, plan=self.plan, limit=reasons_shown, currency=currency, exponent=exponent
+                )
         return [
             Assessment(
                 value=value,
