@@ -162,7 +162,10 @@ def _stamped(column: pa.Array, zone: str) -> Column:
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("ms"))
     if column.type.tz is None and zone != "UTC":
-        column = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="latest")
+        # By Python's rules, as for text: Arrow's end in 2037.
+        local = ZoneInfo(zone)
+        cells = column.cast(pa.timestamp("ms"), safe=False).to_pylist()
+        return Column(pa.array([None if cell is None else _ms(cell, local) for cell in cells], pa.int64()))
     per_ms = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}[column.type.unit]
     missing = column.is_null().to_numpy(zero_copy_only=False)
     raw = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
