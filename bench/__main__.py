@@ -16,7 +16,7 @@ BENCHMARKS = {
     "stream": "events a second MongoDB to S3, against the bare change stream and dlt; lag of the lake",
     "curate": "raw objects to Iceberg: rows a second into tables of 0.1 to 3 million rows, cost of a small commit",
     "charts": "fraud rates and a day's transactions at 1, 10 and 100 million, against pandas and DuckDB on the files",
-    "score": "one transaction: model only, endpoint over HTTP, front door to stored score",
+    "score": "one transaction: model, endpoint over HTTP beside MLflow's and BentoML's, front door to stored score",
 }
 
 

@@ -1,0 +1,134 @@
+"""Where the time from the front door to the stored score goes: the scorer's own code on a database of its own.
+
+Intake, change stream, features from the entities' state, the endpoint and the commit are the product's, wired as the
+scorer wires them; only who calls them is this program, which reads the clock in between. The database beside the
+desk's is removed afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+from uuid import uuid4
+
+from bench.report import Figure, figure, median, percentile
+from services import bootstrap_workers
+from services.adapters.mongo import schema
+from services.adapters.mongo.client import connect
+from services.adapters.mongo.intake import MongoIntakeStore
+from services.adapters.mongo.scoring_feed import MongoScoringFeed
+from services.features import DEMO, event_from_document
+from services.intake import Intake
+from services.scoring import Scoring
+from workers.scorer import BATCH, Scorer
+
+DATABASE = "bench_front_door"
+PARTS = ("submit", "change stream", "features", "endpoint", "store")
+LIMIT_MS = 25.0
+_FIELDS = ("amount_minor", "currency", "exponent", "customer_id", "customer", "card", "merchant", "terminal_id")
+
+
+def measure(settings: Any, desk: Any, sample: dict[str, Any], count: int) -> list[Figure]:
+    """p50 and p99 of each part and of the whole, over `count` transactions like `sample`, one at a time."""
+    db = connect(replace(settings, database=DATABASE))
+    os.environ["FRAUD_DESK_DATABASE"] = DATABASE  # the scorer's own wiring reads it
+    try:
+        db.client.drop_database(DATABASE)
+        schema.ensure(db)
+        _copy(desk, db, sample)
+        times = _run(db, sample, count)
+    finally:
+        os.environ["FRAUD_DESK_DATABASE"] = settings.database
+        db.client.drop_database(DATABASE)
+        db.client.close()
+    whole = [sum(one) for one in zip(*times.values(), strict=True)]
+    p99 = percentile(whole, 0.99)
+    out = [
+        figure(
+            "submit to stored score, one process, p99", p99, "ms", peer="p50", peer_value=median(whole),
+            goal=f"<= {LIMIT_MS:g} ms", holds=p99 <= LIMIT_MS,
+        )
+    ]  # fmt: skip
+    for part, values in times.items():
+        out.append(
+            figure(f"  of that {part}, p99", percentile(values, 0.99), "ms", peer="p50", peer_value=median(values))
+        )
+    return out
+
+
+def _copy(desk: Any, db: Any, sample: dict[str, Any]) -> None:
+    """The states the sample's entities have on the desk, grown as they are, and the thresholds."""
+    keys = DEMO.entity_keys(event_from_document(DEMO, sample))
+    wanted: dict[str, dict[str, Any]] = {"entities": {"_id": {"$in": list(keys)}}, "thresholds": {}}
+    for name, which in wanted.items():
+        held = list(desk[name].find(which))
+        if held:
+            db[name].insert_many(held)
+
+
+def _run(db: Any, sample: dict[str, Any], count: int) -> dict[str, list[float]]:
+    intake, (feed, entities, scoring, reporter) = Intake(MongoIntakeStore(db)), bootstrap_workers.scorer()
+    clock = _Clock(scoring)
+    scorer = Scorer(feed, entities, scoring, reporter)
+    base = {key: sample[key] for key in (*_FIELDS, "channel", "entry_mode", "device") if sample.get(key) is not None}
+    times: dict[str, list[float]] = {part: [] for part in PARTS}
+    feed.open()
+    try:
+        for number in range(count + 10):
+            now = datetime.now(UTC)
+            record = base | {"transaction_id": f"bench-{uuid4().hex[:12]}", "event_time": now.isoformat()}
+            took = _one(intake, feed, scorer, clock, record)
+            if number >= 10:
+                for part, milliseconds in zip(PARTS, took, strict=True):
+                    times[part].append(milliseconds)
+    finally:
+        feed.close()
+    return times
+
+
+def _one(intake: Intake, feed: MongoScoringFeed, scorer: Scorer, clock: _Clock, record: dict[str, Any]) -> list[float]:
+    """Milliseconds of each part for one transaction, submitted from a thread of its own as by another process."""
+    submitted = threading.Event()
+    ends: dict[str, float] = {}
+
+    def submit() -> None:
+        result = intake.submit([record], received_at=datetime.now(UTC))
+        assert result.accepted == 1, result.sentence
+        ends["submit"] = time.perf_counter()
+        submitted.set()
+
+    begun = time.perf_counter()
+    threading.Thread(target=submit).start()
+    batch = feed.read(BATCH)
+    while not batch.documents:
+        batch = feed.read(BATCH)
+    read = time.perf_counter()
+    scorer.process(batch)
+    stored = time.perf_counter()
+    submitted.wait(10)
+    # The event can be here before the insert's own answer is: then nothing was waited for.
+    seen = min(ends["submit"], read)
+    marks = [begun, seen, read, clock.begun, clock.ended, stored]
+    return [(after - before) * 1e3 for before, after in pairwise(marks)]
+
+
+class _Clock:
+    """Reads the time before and after every question to the model."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.begun = self.ended = 0.0
+        assess = scoring.assess
+
+        def timed(*arguments: Any, **named: Any) -> Any:
+            self.begun = time.perf_counter()
+            try:
+                return assess(*arguments, **named)
+            finally:
+                self.ended = time.perf_counter()
+
+        scoring.assess = timed  # type: ignore[method-assign]
