@@ -98,10 +98,9 @@ class Importer:
         before = self._store.unfinished(fingerprint)
         if before is not None:
             whole = ErrorsFile.reaches(errors, before.errors_bytes)
-            fresh = {} if whole else _FROM_THE_START
-            return replace(
-                before, state=ImportState.RUNNING, failure=None, finished_at=None, errors_path=str(errors), **fresh
-            )
+            again: dict[str, Any] = {"state": ImportState.RUNNING, "failure": None, "finished_at": None}
+            again |= {} if whole else _FROM_THE_START
+            return replace(before, errors_path=str(errors), owner=uuid4().hex, **again)
         now = self._clock()
         return Import(
             uuid4().hex, path.name, fingerprint, mapping.name, started_by, now,
