@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.adapters.mongo.client import Db, connect
 from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
+from services.adapters.mongo.flows import MongoFlows
 from services.adapters.mongo.scoring_feed import MongoScoringFeed
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.sagemaker_runtime import SageMakerRuntime
@@ -32,5 +33,7 @@ def scorer() -> tuple[MongoScoringFeed, MongoEntityStore, Scoring, Reporter]:
     settings = Settings.from_environment()
     db = connect(settings, timeout_seconds=WORKER_TIMEOUT_SECONDS, app="fraud-desk-scorer")
     beats = reporter("scorer", connect(settings, app="fraud-desk-scorer"))
-    scoring = Scoring(endpoint(settings), MongoThresholdStore(db), plan_of(desk_mapping(settings.mapping)))
+    scoring = Scoring(
+        endpoint(settings), MongoThresholdStore(db), plan_of(desk_mapping(settings.mapping)), MongoFlows(db)
+    )
     return MongoScoringFeed(db), MongoEntityStore(db), scoring, beats

@@ -8,7 +8,7 @@ by a later one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -161,7 +161,3 @@ def _lost(place: int, step: Step, before: pa.Table, after: pa.Table) -> list[str
     return [
         f"Step {place + 1}: {made} cannot be computed for {count:,} of {after.num_rows:,} rows and is missing there."
     ]
-
-
-def names(columns: Sequence[str]) -> dict[str, int]:
-    return {column: place for place, column in enumerate(columns)}

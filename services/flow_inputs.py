@@ -109,6 +109,11 @@ def table(
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 
+def places(columns: Sequence[str]) -> dict[str, int]:
+    """Which column of a matrix each name is."""
+    return {column: place for place, column in enumerate(columns)}
+
+
 def is_raw(name: str) -> bool:
     return name in RAW or name.startswith(ATTRIBUTES)
 

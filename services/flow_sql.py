@@ -11,7 +11,7 @@ from typing import Any
 
 from services.errors import InvalidData
 from services.flow_sandbox import check_expression
-from services.flow_steps import Step
+from services.flow_steps import Step, hot_name
 
 Fit = Mapping[str, Any]
 Columns = list[tuple[str, str]]
@@ -104,11 +104,6 @@ def _made(step: Step, fit: Fit) -> Columns:
 
 def _hot(fit: Fit) -> list[str]:
     return list(fit["categories"])
-
-
-def hot_name(column: str, category: str) -> str:
-    """The column of a category; signs that XGBoost does not take in names become underscores."""
-    return f"{column}={category.translate(str.maketrans('[]<', '___'))}"
 
 
 def _target(quoted: str, fit: Fit) -> str:

@@ -224,3 +224,8 @@ def words(step: Step) -> str:
         "expression": lambda: f"{o['to']} = {o['sql'].strip()}",
     }.get(step.do, lambda: "")()
     return f"{KINDS[step.do].title}: {f'{step.column} {tail}'.strip()}"
+
+
+def hot_name(column: str, category: str) -> str:
+    """The column of a category; signs that XGBoost does not take in names become underscores."""
+    return f"{column}={category.translate(str.maketrans('[]<', '___'))}"

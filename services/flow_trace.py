@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from services.flow_sql import Columns, hot_name
-from services.flow_steps import Flow
+from services.flow_steps import Flow, hot_name
+
+if TYPE_CHECKING:
+    from services.flow_sql import Columns
 
 SAME, HOT, TARGET, PART, EXPRESSION = "same", "one_hot", "target", "part", "expression"
 

@@ -11,15 +11,17 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
 from services.domain.money import mask_card_numbers
 from services.errors import InvalidData
-from services.flow_engine import FittedFlow
 from services.flow_steps import Flow, as_json, check_steps, read_flow
 from services.worker_status import utc_now
+
+if TYPE_CHECKING:
+    from services.flow_engine import FittedFlow
 
 MAX_NOTE = 300
 

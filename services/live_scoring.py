@@ -97,7 +97,9 @@ class LiveScoring:
         vectors = self.vectors(documents)
         computed = time.perf_counter()
         money = [(document["currency"], document["exponent"]) for document in documents]
-        assessed = self._scoring.assess(vectors, money=money, explain_all=True, reasons_shown=len(self._plan.names))
+        assessed = self._scoring.assess(
+            vectors, money=money, transactions=documents, explain_all=True, reasons_shown=len(self._plan.names)
+        )
         total_ms = (time.perf_counter() - started) * 1000
         features_ms = (computed - started) * 1000
         # The scoring API reports the time its call of the endpoint took; the rest of the way is network.
@@ -128,4 +130,4 @@ class LiveScoring:
         Raises Unavailable, and InvalidData where the model cannot take one of them.
         """
         money = [(document["currency"], document["exponent"]) for document in documents]
-        return self._scoring.assess(self.vectors(documents), money=money)
+        return self._scoring.assess(self.vectors(documents), money=money, transactions=documents)

@@ -7,16 +7,17 @@ explaining never slows the rest. An answer that is not a usable score raises; it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.domain.states import Decision, decide
 from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
-from services.features import DEMO, Plan, Reason, reasons
+from services.features import DEMO, Plan, Reason
+from services.flow_scoring import FlowScores, FlowSource
 
 # Time allowed from alert to verdict, by what is at stake.
 SLA_HIGH_VALUE = timedelta(hours=1)
@@ -56,38 +57,59 @@ class OpenedAlert:
 
 
 class Scoring:
-    def __init__(self, scores: Scores, thresholds: ThresholdStore, plan: Plan = DEMO) -> None:
-        self._scores, self._thresholds, self.plan = scores, thresholds, plan
+    def __init__(
+        self, scores: Scores, thresholds: ThresholdStore, plan: Plan = DEMO, flows: FlowSource | None = None
+    ) -> None:
+        """`flows` knows the models that were trained with a flow; without it all take the plan's features."""
+        self._scores, self._thresholds, self.plan = FlowScores(scores, flows, plan), thresholds, plan
 
     def assess(
         self,
         vectors: Sequence[Sequence[float]],
         *,
         money: Sequence[tuple[str, int]] = (),
+        transactions: Sequence[Mapping[str, Any]] = (),
         explain_all: bool = False,
         reasons_shown: int = REASONS_SHOWN,
     ) -> list[Assessment]:
         """Score and decide every vector (n x features), in order. `money` gives each row's currency and exponent, for
-        the words of its reasons, of which the strongest `reasons_shown` are kept. Raises Unavailable, InvalidData as
-        `Endpoint.score`.
+        the words of its reasons, of which the strongest `reasons_shown` are kept; `transactions` its document, for
+        flows that read more than features. Raises Unavailable, InvalidData as `Endpoint.score`.
         """
         if not len(vectors):
             return []
-        first = self._scores.score(vectors, explain=explain_all)
+        asked = self._scores.score(vectors, transactions, explain=explain_all)
+        first = asked.scores
         limits = self._limits(first.model_version)
         wanted = [i for i, s in enumerate(first.scores) if explain_all or s >= limits.review]
         explained: dict[int, tuple[Reason, ...]] = {}
         if wanted:
-            rows = [vectors[i] for i in wanted]
-            second = first if explain_all else self._scores.score(rows, explain=True)
+            again = asked
+            if not explain_all:
+                documents = [transactions[i] for i in wanted] if transactions else ()
+                again = self._scores.score([vectors[i] for i in wanted], documents, explain=True)
+            second = again.scores
             if second.model_version != first.model_version:
                 # A deployment switched between the two questions: ask again, so that reasons fit their score.
-                return self.assess(vectors, money=money, explain_all=explain_all, reasons_shown=reasons_shown)
+                return self.assess(
+                    vectors,
+                    money=money,
+                    transactions=transactions,
+                    explain_all=explain_all,
+                    reasons_shown=reasons_shown,
+                )
             assert second.contributions is not None, "the endpoint answers contributions when asked"
-            for row, vector, terms in zip(wanted, rows, second.contributions, strict=True):
+            for place, (row, terms) in enumerate(zip(wanted, second.contributions, strict=True)):
                 currency, exponent = money[row] if money else ("EUR", 2)
-                explained[row] = reasons(
-                    vector, terms, plan=self.plan, limit=reasons_shown, currency=currency, exponent=exponent
+                explained[row] = again.reasons(
+                    place,
+                    terms,
+                    plan=self.plan,
+                    vector=vectors[row],
+                    transaction=transactions[row] if transactions else {},
+                    limit=reasons_shown,
+                    currency=currency,
+                    exponent=exponent,
                 )
         return [
             Assessment(

@@ -105,7 +105,7 @@ class Scorer:
             return
         prepared = self.prepare(batch)
         money = [(document["currency"], document["exponent"]) for document in prepared.documents]
-        outcomes = self._assess(prepared.vectors, money) if prepared.documents else []
+        outcomes = self._assess(prepared.vectors, money, prepared.documents) if prepared.documents else []
         now = utc_now()
         writes = [
             _write(document, vector, outcome, now, self._scoring.plan)
@@ -155,16 +155,18 @@ class Scorer:
         ids = [document["transaction_id"] for collection, document in batch.documents if collection == "labels"]
         return self._entities.transactions(ids) if ids and needs_transaction(self._scoring.plan) else {}
 
-    def _assess(self, vectors: list[list[float]], money: list[tuple[str, int]]) -> list[Assessment | str]:
+    def _assess(
+        self, vectors: list[list[float]], money: list[tuple[str, int]], documents: list[dict[str, Any]]
+    ) -> list[Assessment | str]:
         """An assessment a row, or the sentence why the model refused that row."""
         try:
-            return list(self._scoring.assess(vectors, money=money))
+            return list(self._scoring.assess(vectors, money=money, transactions=documents))
         except InvalidData as error:
             if len(vectors) == 1:
                 return [error.message]
             # One poisoned row spoils the batch: ask row by row, so that it spoils only itself.
-            rows = zip(vectors, money, strict=True)
-            return [outcome for vector, amount in rows for outcome in self._assess([vector], [amount])]
+            rows = zip(vectors, money, documents, strict=True)
+            return [outcome for vector, amount, of in rows for outcome in self._assess([vector], [amount], [of])]
 
 
 def _write(

@@ -1,13 +1,13 @@
 """`flows` (append-only versions), `flow_fits` (one an experiment) and `frozen_sets` in MongoDB.
 
-Satisfies `services.flows.FlowStore`, `services.scoring.FlowSource` and `services.frozen_sets.FrozenStore`.
+Satisfies `services.flows.FlowStore`, `services.flow_scoring.FlowSource` and `services.frozen_sets.FrozenStore`.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
@@ -16,10 +16,12 @@ from services.adapters.mongo.client import Db, Document, in_transaction, transla
 from services.adapters.mongo.experiments import write_audit
 from services.audit import AuditEntry
 from services.errors import Conflict, NotFound
-from services.flow_engine import FittedFlow, from_json
 from services.flow_steps import as_json, read_flow
 from services.flows import FitOrigin, FlowVersion
 from services.frozen_sets import FrozenSet
+
+if TYPE_CHECKING:
+    from services.flow_engine import FittedFlow
 
 
 class MongoFlows:
@@ -85,14 +87,14 @@ class MongoFlows:
                 experiments = self._db["experiments"].find({"model_version": model_version}, {"_id": 1})
                 made_by = [experiment["_id"] for experiment in experiments]
                 found = self._fits.find_one({"_id": {"$in": made_by}}) if made_by else None
-            self._of_version[model_version] = from_json(json.loads(found["fitted"])) if found else None
+            self._of_version[model_version] = _fitted(found) if found else None
         return self._of_version[model_version]
 
-    def newest_served(self) -> str | None:
-        """The version that was last brought into service, as far as our records go."""
+    def recent_versions(self) -> tuple[str, ...]:
+        """Versions that were deployed or are being deployed, the last asked for first."""
         with translated():
-            found = self._db["deployments"].find_one({"state": "in_service"}, sort=[("finished_at", -1)])
-        return str(found["model_version"]) if found else None
+            cursor = self._db["deployments"].find({}, {"model_version": 1}).sort([("requested_at", -1)]).limit(3)
+            return tuple(str(document["model_version"]) for document in cursor)
 
 
 class MongoFrozenSets:
@@ -125,6 +127,12 @@ class MongoFrozenSets:
         with translated():
             cursor = self._sets.find({}).sort([("frozen_at", -1), ("_id", -1)]).limit(limit)
             return tuple(_frozen(document) for document in cursor)
+
+
+def _fitted(document: Document) -> FittedFlow:
+    from services.flow_engine import from_json  # with DuckDB, which nobody needs before there is a flow
+
+    return from_json(json.loads(document["fitted"]))
 
 
 def _key(flow_id: str, version: int) -> str:
