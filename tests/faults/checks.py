@@ -13,16 +13,7 @@ import orjson
 from services.adapters.iceberg import IcebergLake
 from services.adapters.mongo.client import Db
 from services.adapters.s3 import ObjectStore
-from services.features import (
-    FEATURES,
-    entity_keys,
-    event_from_document,
-    label_from_document,
-    label_keys,
-    new_state,
-    observe_label,
-    step,
-)
+from services.features import DEMO, event_from_document, label_from_document
 from services.lake import Lake
 from services.lake_schema import LABELS_TOPIC, RAW_ROOT, TRANSACTIONS_TOPIC
 from services.settings import Settings
@@ -95,19 +86,19 @@ def scored_once(desk: Desk) -> None:
 
     def known(keys: Any) -> None:
         for key in keys:
-            states.setdefault(key, new_state(key.partition(":")[0]))
+            states.setdefault(key, DEMO.new_state(key))
 
     for collection, document in _inserts(desk):
         if collection == "labels":
-            label = label_from_document(document)
-            known(label_keys(label))
-            observe_label(label, states)
+            label = label_from_document(DEMO, document)
+            known(DEMO.label_keys(label))
+            DEMO.observe_label(label, states)
             continue
-        event = event_from_document(document)
-        known(entity_keys(event))
-        expected = [None if v != v else v for v in step(event, states)]
+        event = event_from_document(DEMO, document)
+        known(DEMO.entity_keys(event))
+        expected = [None if v != v else v for v in DEMO.step(event, states)]
         found = stored[document["_id"]]
-        assert [found["features"][spec.name] for spec in FEATURES] == expected, document["_id"]
+        assert [found["features"][name] for name in DEMO.names] == expected, document["_id"]
         replayed += 1
     assert replayed == len(stored)
     held = {d["_id"]: d["state"] for d in desk.db["entities"].find({"_id": {"$in": list(states)}})}

@@ -20,14 +20,14 @@ from services.adapters.mongo.scoring_feed import MongoScoringFeed
 from services.adapters.mongo.workers import MongoStatusStore
 from services.endpoint import EndpointScores
 from services.errors import Conflict, InvalidData, Unavailable
-from services.features import FEATURES, entity_keys, event_from_document, new_state, step
+from services.features import DEMO, event_from_document
 from services.scoring import Scoring
 from services.worker_status import Reporter, WorkerState, utc_now
 from tests.records import document
 from workers.scorer import Scorer
 
 ROOT = Path(__file__).parents[2]
-AMOUNT = next(i for i, spec in enumerate(FEATURES) if spec.name == "amount_minor")
+AMOUNT = next(i for i, name in enumerate(DEMO.names) if name == "amount_minor")
 
 
 class Model:
@@ -105,7 +105,7 @@ def test_what_arrives_is_scored_and_alerts_open(db, running):
     calm, risky = db["transactions"].find_one({"_id": "t-1"}), db["transactions"].find_one({"_id": "t-2"})
     assert calm["score"]["decision"] == "approve"
     assert "alert" not in calm
-    assert set(calm["features"]) == {spec.name for spec in FEATURES}
+    assert set(calm["features"]) == set(DEMO.names)
     assert risky["score"]["decision"] == "review"
     assert risky["score"]["model_version"] == "v1"
     assert risky["score"]["reasons"][0]["feature"] == "amount_minor"
@@ -122,10 +122,10 @@ def test_features_equal_the_offline_driver_after_any_batching(db, running):
     wait_for(lambda: all_scored(db))
     states = {}
     for item in made:
-        event = event_from_document(item)
-        for key in entity_keys(event):
-            states.setdefault(key, new_state(key.partition(":")[0]))
-        expected = [None if v != v else v for v in step(event, states)]
+        event = event_from_document(DEMO, item)
+        for key in DEMO.entity_keys(event):
+            states.setdefault(key, DEMO.new_state(key))
+        expected = [None if v != v else v for v in DEMO.step(event, states)]
         stored = db["transactions"].find_one({"_id": item["_id"]})["features"]
         assert list(stored.values()) == expected
 
@@ -218,10 +218,10 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(db, settings):
         process.wait()
     states = {}
     for item in made:
-        event = event_from_document(item)
-        for key in entity_keys(event):
-            states.setdefault(key, new_state(key.partition(":")[0]))
-        step(event, states)
+        event = event_from_document(DEMO, item)
+        for key in DEMO.entity_keys(event):
+            states.setdefault(key, DEMO.new_state(key))
+        DEMO.step(event, states)
     stored = {d["_id"]: d["state"] for d in db["entities"].find()}
     assert stored == states
     assert db["transactions"].count_documents({"version": 2}) == len(made)

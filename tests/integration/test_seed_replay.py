@@ -15,7 +15,7 @@ from embedded.simulator.history import History, generate
 from services.adapters.mongo.client import Db
 from services.domain.states import Decision, decide
 from services.domain.thresholds import Thresholds
-from services.features import FEATURES, event_from_document, label_from_document, replay
+from services.features import DEMO, event_from_document, label_from_document, replay
 from services.scoring import Assessment
 
 UNTIL = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
@@ -27,7 +27,7 @@ class PlainScoring:
 
     def __init__(self, *, fail_after: int | None = None) -> None:
         self.calls, self._fail_after = 0, fail_after
-        self._at = [spec.name for spec in FEATURES].index("amount_to_mean")
+        self._at = DEMO.names.index("amount_to_mean")
 
     def assess(self, vectors: Sequence[Sequence[float]]) -> list[Assessment]:
         self.calls += 1
@@ -140,12 +140,13 @@ def test_features_and_states_are_those_of_one_plain_replay(db: Db, history: Hist
     labels = sorted(db["labels"].find({}), key=lambda entry: entry["labelled_at"])
     found: dict[str, list[float]] = {}
     states = replay(
-        [event_from_document(d) for batch in history.batches() for d in batch],
-        [label_from_document(entry) for entry in labels],
+        DEMO,
+        [event_from_document(DEMO, d) for batch in history.batches() for d in batch],
+        [label_from_document(DEMO, entry) for entry in labels],
         on_row=lambda event, vector: found.update({event.transaction_id: vector}),
     )
     assert states == run.states
-    names = [spec.name for spec in FEATURES]
+    names = DEMO.names
     for transaction in db["transactions"].find({"score": {"$exists": True}}):
         stored = [transaction["features"][name] for name in names]
         assert stored == [None if v != v else v for v in found[transaction["_id"]]]

@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.errors import InvalidData
-from services.features import FEATURES, FEATURES_VERSION, LAKE_COLUMNS
+from services.features import DEMO
 from services.training_files import write
-from services.training_set import TrainingSet, build
+from services.training_set import TrainingSet, build, columns_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
-NAMES = [spec.name for spec in FEATURES]
+NAMES = list(DEMO.names)
 
 
 def day(number: float) -> datetime:
@@ -31,6 +31,7 @@ def transaction(key: str, on: float, **changes: Any) -> dict[str, Any]:
     return {
         "transaction_id": key,
         "event_time": day(on),
+        "received_at": day(on),
         "amount_minor": 1_000,
         "customer_id": "c",
         "merchant_id": "m",
@@ -67,10 +68,10 @@ def label(of: dict[str, Any], value: str, known: float, *, source: str = "analys
 
 TRANSACTIONS = pa.schema(
     [
-        (name, INSTANT if name == "event_time" else pa.int64() if name == "amount_minor" else pa.string())
+        (name, INSTANT if name.endswith(("_time", "_at")) else pa.int64() if name == "amount_minor" else pa.string())
         if not name.endswith(("lon", "lat"))
         else (name, pa.float64())
-        for name in LAKE_COLUMNS
+        for name in columns_of(DEMO)
     ]
 )
 LABELS = pa.schema(
@@ -114,10 +115,10 @@ def test_the_window_is_half_open_and_rows_are_in_time_order() -> None:
     assert rows[0]["transaction_id"] == "t05-0"
     assert rows[-1]["transaction_id"] == "t38-3"
     assert [r["event_time"] for r in rows] == sorted(r["event_time"] for r in rows)
-    assert data.matrix.shape == (len(rows), len(FEATURES))
+    assert data.matrix.shape == (len(rows), len(NAMES))
     assert data.matrix.dtype == np.float32
     assert data.labels.tolist() == [int(r["label"]) for r in rows]
-    assert data.schema == {"features_version": FEATURES_VERSION, "features": NAMES}
+    assert data.schema == {"features_version": DEMO.version, "features": NAMES}
 
 
 def test_history_before_the_window_is_looked_back_on() -> None:
@@ -269,7 +270,7 @@ def test_a_channel_has_the_label_first_then_what_is_no_feature_and_says_what_it_
     assert about["features"]["amount_minor"] == {"title": "Amount", "unit": "minor"}
     assert table.schema.field("label").type == pa.int8()
     assert {table.schema.field(name).type for name in NAMES} == {pa.float32()}
-    assert table.schema.metadata[b"features_version"] == FEATURES_VERSION.encode()
+    assert table.schema.metadata[b"features_version"] == DEMO.version.encode()
     matrix, labels = data.part("train")
     np.testing.assert_array_equal(table.column("label").to_numpy(), labels)
     np.testing.assert_array_equal(table.column("amount_to_mean").to_numpy(), matrix[:, NAMES.index("amount_to_mean")])
