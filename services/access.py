@@ -22,6 +22,7 @@ class Permission(StrEnum):
     VIEW_TRANSACTION = "view transactions"
     DECIDE = "decide alerts"
     SCORE_LIVE = "score live"
+    WRITE_BACK = "write scored transactions back"
     VIEW_KPIS = "view KPIs"
     VIEW_RATES = "view fraud rates"
     VIEW_HEALTH = "view loop health"
@@ -45,6 +46,7 @@ _ADMIN = {
     Permission.VIEW_QUEUE,
     Permission.VIEW_TRANSACTION,
     Permission.SCORE_LIVE,
+    Permission.WRITE_BACK,
     Permission.VIEW_KPIS,
     Permission.VIEW_RATES,
     Permission.VIEW_HEALTH,

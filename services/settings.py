@@ -66,6 +66,8 @@ class Settings:
     connect_url: str
     connect_user: str
     connect_password: str = field(repr=False)
+    # Subjects of the identity provider who may write scored transactions back, beside administrators.
+    write_back: frozenset[str]
     # The mapping of a data set of one's own (TOML); None: the demo's columns and the usual dimensions.
     mapping: Path | None
     # Keys the hashes that stand for card numbers in imported files; empty: such files are refused.
@@ -121,6 +123,7 @@ class Settings:
             kafka_bootstrap=e.get("FRAUD_DESK_KAFKA_BOOTSTRAP", ""),
             kafka_iam=e.get("FRAUD_DESK_KAFKA_IAM") == "1",
             kafka_group=e.get("FRAUD_DESK_KAFKA_GROUP", "fraud-desk-sink"),
+            write_back=frozenset(e.get("FRAUD_DESK_WRITE_BACK", "").replace(",", " ").split()),
             mapping=Path(mapping) if mapping else None,
             token_key=e.get("FRAUD_DESK_TOKEN_KEY", ""),
             athena_workgroup=e.get("FRAUD_DESK_ATHENA_WORKGROUP", ""),

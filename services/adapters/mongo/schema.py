@@ -21,6 +21,7 @@ _PLAIN = (
     "workers",
     "positions",
     "imports",
+    "scoring_runs",
 )
 
 _ALERTED = {"alert.status": {"$exists": True}}
@@ -52,6 +53,12 @@ _INDEXES: dict[str, list[IndexModel]] = {
     "experiments": [IndexModel([("requested_at", DOWN)], name="newest")],
     "deployments": [IndexModel([("requested_at", DOWN)], name="newest")],
     "audit": [IndexModel([("at", DOWN)], name="newest")],
+    "scoring_runs": [
+        IndexModel([("subject", UP), ("started_at", DOWN), ("_id", DOWN)], name="of_person"),
+        IndexModel(
+            [("active", UP)], name="one_a_person", unique=True, partialFilterExpression={"active": {"$exists": True}}
+        ),
+    ],
     "imports": [IndexModel([("fingerprint", UP), ("started_at", DOWN)], name="of_file")],
 }
 

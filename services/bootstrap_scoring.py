@@ -1,0 +1,72 @@
+"""The wiring of live scoring: one payment in front of a person, files in the background, and writing back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.adapters.lambda_functions import LambdaFunctions
+from services.adapters.mongo.client import Db, connect
+from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
+from services.adapters.mongo.scoring_runs import MongoScoringRuns, MongoWriteBackAudit
+from services.adapters.s3 import ObjectStore
+from services.domain.mapping import Mapping
+from services.domain.transaction_rules import rules_of
+from services.features import plan_of
+from services.intake import Intake
+from services.live_scoring import LiveScoring
+from services.live_scoring_write_back import WriteBack
+from services.scoring_api import ScoringApi
+from services.scoring_runs import ScoringRuns
+from services.scoring_runs_files import RunFiles
+from services.scoring_runs_rows import MappedRows, OwnRows, Rows
+from services.settings import Settings
+
+# A person waits for one payment; a batch of a file takes the model longer, and nobody waits for it.
+SCORE_READ_SECONDS, BATCH_READ_SECONDS = 8.0, 30.0
+_PATIENT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveParts:
+    live_scoring: LiveScoring
+    runs: ScoringRuns
+    write_back: WriteBack
+    close: Callable[[], None]
+
+
+def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None) -> LiveParts:
+    patient = connect(settings, timeout_seconds=_PATIENT_SECONDS, app="fraud-desk-scoring")
+    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=10.0, attempts=2)
+    runs = ScoringRuns(
+        MongoScoringRuns(db),
+        RunFiles(objects),
+        _live(settings, patient, mapping, read_seconds=BATCH_READ_SECONDS),
+        lambda: _rows(settings, mapping),
+    )
+
+    def close() -> None:
+        runs.close()
+        patient.client.close()
+
+    return LiveParts(
+        _live(settings, db, mapping, read_seconds=SCORE_READ_SECONDS),
+        runs,
+        WriteBack(intake, MongoWriteBackAudit(db), named=settings.write_back),
+        close,
+    )
+
+
+def _live(settings: Settings, db: Db, mapping: Mapping | None, *, read_seconds: float) -> LiveScoring:
+    functions = LambdaFunctions(region=settings.region, read_seconds=read_seconds, attempts=1)
+    return LiveScoring(
+        ScoringApi(functions=functions, function=settings.score_function),
+        MongoEntityStore(db),
+        MongoThresholdStore(db),
+        rules=rules_of(mapping),
+        plan=plan_of(mapping),
+    )
+
+
+def _rows(settings: Settings, mapping: Mapping | None) -> Rows:
+    return OwnRows() if mapping is None else MappedRows(mapping, settings.token_key.encode() or None)
