@@ -17,6 +17,7 @@ from services.domain.thresholds import Thresholds
 from services.domain.transaction_rules import DEMO_RULES, Rules, check_transaction
 from services.errors import InvalidData, Problem
 from services.features import DEMO, Plan, Reason, event_from_document
+from services.flow_scoring import FlowSource
 from services.scoring import Assessment, Scores, Scoring, ThresholdStore
 from services.worker_status import utc_now
 
@@ -68,9 +69,10 @@ class LiveScoring:
         *,
         rules: Rules = DEMO_RULES,
         plan: Plan = DEMO,
+        flows: FlowSource | None = None,
     ) -> None:
         self._entities, self._rules, self._plan = entities, rules, plan
-        self._scoring = Scoring(api, thresholds, plan)
+        self._scoring = Scoring(api, thresholds, plan, flows)
 
     def check(self, records: Sequence[Any]) -> tuple[list[int], tuple[Problem, ...]]:
         """The rows that could be scored, and every problem of the others: a preview before scoring the good ones."""

@@ -39,6 +39,7 @@ def write(
         "window_start": _iso(window_start),
         "window_end": _iso(window_end),
         "label_cutoff": _iso(label_cutoff),
+        **({"flow": data.schema["flow"]} if "flow" in data.schema else {}),
     }
     files = {
         "train/part-00000.parquet": _channel(data, TRAIN, about),

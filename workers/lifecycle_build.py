@@ -14,8 +14,11 @@ import threading
 from services.adapters.iceberg import IcebergLake
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.experiments import MongoExperiments
+from services.adapters.mongo.flows import MongoFlows
 from services.adapters.s3 import ObjectStore
+from services.domain.mapping import desk_mapping
 from services.errors import ServiceError, Unavailable
+from services.features import plan_of
 from services.lake import Lake
 from services.settings import Settings
 from services.training_build import build_for
@@ -28,9 +31,11 @@ def main(experiment_id: str) -> int:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         settings = Settings.from_environment()
-        experiment = MongoExperiments(connect(settings, app="fraud-desk-build")).get(experiment_id)
+        db = connect(settings, app="fraud-desk-build")
+        experiment = MongoExperiments(db).get(experiment_id)
         objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
-        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects.put)
+        plan = plan_of(desk_mapping(settings.mapping))
+        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects.put, plan, MongoFlows(db))
     except Unavailable as error:
         return _say(error.message, UNAVAILABLE)
     except ServiceError as error:
