@@ -214,9 +214,10 @@ class _Work:
 
     def _complete(self, document: dict[str, Any], row: int, verdict: Verdict | None, now: datetime) -> bool:
         """Add where it comes from, whether it is history, and its verdict. True when that is not known yet."""
-        document["imported"] = {"id": self.state.import_id, "row": row}
+        document["imported"] = {"id": self.state.import_id, "row": row, "at": now}
         if document["event_time"] < self.state.score_since:
-            document["history"] = True
+            # As far as anything computed over time is concerned, history arrived when it happened.
+            document |= {"history": True, "received_at": document["event_time"]}
         if verdict is None:
             return False
         known_at = verdict.known_at or self.state.started_at

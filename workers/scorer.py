@@ -114,7 +114,7 @@ class Scorer:
         scored = self._feed.commit(batch.token, states=prepared.states, writes=writes)
         self._saved = time.monotonic()
         arrived = [document for collection, document in batch.documents if collection == "transactions"]
-        newest = max((document["received_at"] for document in arrived), default=None)
+        newest = max((_came_in(document) for document in arrived), default=None)
         self._reporter.beat(
             counts={
                 "scored": scored,
@@ -167,6 +167,12 @@ class Scorer:
             # One poisoned row spoils the batch: ask row by row, so that it spoils only itself.
             rows = zip(vectors, money, documents, strict=True)
             return [outcome for vector, amount, of in rows for outcome in self._assess([vector], [amount], [of])]
+
+
+def _came_in(document: dict[str, Any]) -> datetime:
+    """When it was put into the database: imported history counts as received when it happened."""
+    came: datetime = document["imported"]["at"] if document.get("history") else document["received_at"]
+    return came
 
 
 def _write(

@@ -46,7 +46,7 @@ def event_from_document(plan: Plan, document: Mapping[str, Any]) -> Event:
     A transaction that was validated but not stored may carry `transaction_id` in place of `_id`.
     """
     place = home = None
-    if plan.places and (not plan.own or document["channel"] in _CARD_PRESENT):
+    if plan.places and (not plan.own or document.get("channel") in _CARD_PRESENT):
         place = _point((document.get("merchant") or {}).get("location"))
         home = _point((document.get("customer") or {}).get("home")) if plan.homes else None
     return Event(
@@ -104,12 +104,13 @@ def _own_flags(document: Mapping[str, Any]) -> tuple[float, ...]:
     home = (document.get("customer") or {}).get("home_country")
     if home is None:
         home = (document.get("card") or {}).get("issuer_country")
-    country, channel = document["merchant"].get("country"), document["channel"]
+    # Transactions that were imported under another mapping may have neither merchant nor channel.
+    country, channel = (document.get("merchant") or {}).get("country"), document.get("channel")
     return (
         nan if home is None or country is None else float(home != country),
         float(channel == "ecom"),
         float(channel == "atm"),
-        float(document["entry_mode"] in _WEAK_ENTRY),
+        float(document.get("entry_mode") in _WEAK_ENTRY),
     )
 
 

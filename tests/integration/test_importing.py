@@ -39,8 +39,8 @@ def importing(db, path, mapping, *, batch_rows=50, errors=None, store=None, canc
 
 def stored(db):
     """What an import left, without when and by which import it came."""
-    hidden = {"received_at": 0, "imported.id": 0}
-    labels = {"imported.id": 0}
+    hidden = {"imported.id": 0, "imported.at": 0}
+    labels = dict(hidden)
     return (
         list(db["transactions"].find({}, hidden).sort("_id")),
         list(db["labels"].find({}, labels).sort("_id")),
@@ -229,6 +229,7 @@ def test_history_is_no_backlog_and_no_alert_and_screens_can_show_it(db, tmp_path
     assert [name for name, _ in seen].count("transactions") == 40
     assert [name for name, _ in seen].count("labels") == news  # genuine ones change no state
     assert done.scored == 0
+    assert all(d["received_at"] == d["event_time"] < d["imported"]["at"] for d in db["transactions"].find())
     assert count_unscored(db["transactions"], utc_now().replace(year=utc_now().year + 1)) == 0
     store = MongoTransactionStore(db)
     rows = store.page(QueueFilter(QueueView.ALL), sort=Sort.NEWEST, after=None, limit=10)

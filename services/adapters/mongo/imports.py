@@ -9,9 +9,11 @@ from pymongo import UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
-from services.adapters.mongo.client import Db, Document, translated
+from services.adapters.mongo.client import Db, Document, in_transaction, translated
+from services.adapters.mongo.experiments import write_audit
 from services.adapters.mongo.intake import label_entry
 from services.adapters.mongo.workers import MongoStatusStore
+from services.audit import AuditEntry
 from services.domain.states import LabelValue
 from services.errors import Conflict
 from services.importing_state import Import, ImportState, Stored, as_document, from_document
@@ -24,7 +26,7 @@ class MongoImports:
     """Satisfies `services.importing.ImportStore`."""
 
     def __init__(self, db: Db) -> None:
-        self._imports = db["imports"]
+        self._db, self._imports = db, db["imports"]
         durable = WriteConcern(w="majority")
         self._transactions = db["transactions"].with_options(write_concern=durable)
         self._labels = db["labels"].with_options(write_concern=durable)
@@ -48,6 +50,9 @@ class MongoImports:
         if not saved.matched_count:
             raise Conflict("Another run has taken this import over; this one stops. Nothing is lost.")
 
+    def note(self, audit: AuditEntry) -> None:
+        in_transaction(self._db, lambda session: write_audit(self._db, audit, session))
+
     def latest(self, limit: int) -> tuple[Import, ...]:
         with translated():
             return tuple(from_document(found) for found in self._imports.find().sort("started_at", -1).limit(limit))
@@ -69,7 +74,7 @@ class MongoImports:
         by_id = {entry["_id"]: entry for entry in entries}
         there = self._insert(self._labels, by_id, {"imported": 1})
         self._label_known([document for document in documents if document["_id"] in newer])
-        others = sum(label.get("imported") != by_id[key]["imported"] for key, label in there.items())
+        others = sum(not _same_row(label, by_id[key]) for key, label in there.items())
         return len(entries) - others
 
     def _label_known(self, documents: Sequence[dict[str, Any]]) -> None:
@@ -111,6 +116,12 @@ class MongoImports:
         status = self._workers.get("scorer")
         running = status is not None and status.state is WorkerState.RUNNING and not status.is_down(utc_now())
         return status.lag_seconds if status is not None and running else None
+
+
+def _same_row(one: Document, other: Document) -> bool:
+    """From the same import and row."""
+    mine, theirs = one.get("imported") or {}, other["imported"]
+    return (mine.get("id"), mine.get("row")) == (theirs["id"], theirs["row"])
 
 
 def _stored(found: dict[str, Any], wanted: dict[str, Any]) -> Stored:
