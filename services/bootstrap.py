@@ -8,44 +8,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services import bootstrap_loop
+from services import bootstrap_loop, bootstrap_scoring
 from services.adapters.athena import AthenaEngine
 from services.adapters.iceberg import IcebergLake
+from services.adapters.iceberg_snapshots import IcebergSnapshots
 from services.adapters.lake_scan import LakeScan
-from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.logs import TrainingJobLogs
 from services.adapters.mongo.cases import MongoCaseStore
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.deployments import MongoDeployments
-from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
 from services.adapters.mongo.experiments import MongoExperiments
+from services.adapters.mongo.flows import MongoFlows, MongoFrozenSets
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.kpis import MongoKpiStore
 from services.adapters.mongo.transactions import MongoTransactionStore
+from services.adapters.s3 import ObjectStore
 from services.adapters.sagemaker import SageMaker
 from services.cases import Cases
 from services.connectors import Connectors
 from services.deployment import DeploymentService
 from services.domain.mapping import desk_mapping
 from services.domain.transaction_rules import rules_of
+from services.features import plan_of
+from services.flows import Flows
 from services.health import Health
 from services.intake import Intake
 from services.kpis import Kpis
 from services.lake import Lake
 from services.lake_engine import DuckDbEngine, Engine
 from services.live_scoring import LiveScoring
+from services.live_scoring_write_back import WriteBack
 from services.models import Models
 from services.rates import Rates
 from services.reconciliation import Reconciliation
-from services.scoring_api import ScoringApi
+from services.scoring_runs import ScoringRuns
 from services.settings import Settings
 from services.training import Training
+from services.training_data import TrainingData
 from services.transactions import Transactions
 
 # Workers may wait longer for a busy database than a person in front of a screen.
 WORKER_TIMEOUT_SECONDS = 20.0
-# A screen says within five seconds that AWS does not answer. Scoring a whole file takes the model longer than that.
-SCREEN_READ_SECONDS, SCORE_READ_SECONDS = 2.5, 8.0
+# A screen says within five seconds that AWS does not answer.
+SCREEN_READ_SECONDS = 2.5
 # A screen asks for the workers' heartbeats before its own data: both timeouts together are what a person waits.
 PULSE_SECONDS = 1.5
 
@@ -59,9 +64,13 @@ class Services:
     cases: Cases
     intake: Intake
     live_scoring: LiveScoring
+    scoring_runs: ScoringRuns
+    write_back: WriteBack
     kpis: Kpis
     rates: Rates
     training: Training
+    flows: Flows
+    training_data: TrainingData
     models: Models
     deployment: DeploymentService
     health: Health
@@ -77,6 +86,7 @@ def build(settings: Settings | None = None) -> Services:
     pulse = connect(settings, timeout_seconds=PULSE_SECONDS, app="fraud-desk-pulse")
 
     def close() -> None:
+        scoring.close()
         db.client.close()
         pulse.client.close()
         loop.close()
@@ -90,8 +100,10 @@ def build(settings: Settings | None = None) -> Services:
     )
     tables = IcebergLake(settings)
     lake = Lake(tables)
-    functions = LambdaFunctions(region=settings.region, read_seconds=SCORE_READ_SECONDS, attempts=1)
-    api = ScoringApi(functions=functions, function=settings.score_function)
+    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
+    mapping = desk_mapping(settings.mapping)
+    intake = Intake(MongoIntakeStore(db), rules_of(mapping))
+    scoring = bootstrap_scoring.build(settings, db=db, intake=intake, mapping=mapping)
     loop = bootstrap_loop.build(
         settings,
         db=db,
@@ -105,11 +117,22 @@ def build(settings: Settings | None = None) -> Services:
         settings=settings,
         transactions=Transactions(MongoTransactionStore(db)),
         cases=Cases(MongoCaseStore(db)),
-        intake=Intake(MongoIntakeStore(db), rules_of(desk_mapping(settings.mapping))),
-        live_scoring=LiveScoring(api, MongoEntityStore(db), MongoThresholdStore(db)),
+        intake=intake,
+        live_scoring=scoring.live_scoring,
+        scoring_runs=scoring.runs,
+        write_back=scoring.write_back,
         kpis=Kpis(MongoKpiStore(db)),
         rates=Rates(lake, _engine(settings, tables)),
         training=training,
+        flows=Flows(MongoFlows(db)),
+        training_data=TrainingData(
+            lake,
+            IcebergSnapshots(tables),
+            MongoFrozenSets(db),
+            objects.put,
+            lambda key: objects.get(key)[0],
+            plan=plan_of(mapping),
+        ),
         models=models,
         deployment=deployment,
         health=loop.health,

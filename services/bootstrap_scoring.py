@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.mongo.client import Db, connect
 from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
+from services.adapters.mongo.flows import MongoFlows
 from services.adapters.mongo.scoring_runs import MongoScoringRuns, MongoWriteBackAudit
 from services.adapters.s3 import ObjectStore
 from services.domain.mapping import Mapping
@@ -65,6 +66,7 @@ def _live(settings: Settings, db: Db, mapping: Mapping | None, *, read_seconds: 
         MongoThresholdStore(db),
         rules=rules_of(mapping),
         plan=plan_of(mapping),
+        flows=MongoFlows(db),
     )
 
 

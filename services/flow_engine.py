@@ -74,15 +74,23 @@ def from_json(given: Mapping[str, Any]) -> FittedFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """The columns a step took, as they were, and the columns it made (none for a drop); rows as they came."""
+
+    before: pa.Table
+    after: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
-    """A fitted flow with the rows it was fitted on: `table` after the last step, `stages[i]` before step i.
+    """A fitted flow with the rows it was fitted on: `table` after the last step; `changes[i]` is what step i did.
 
     `notes` are sentences about what a person should know: text columns left behind, values that became missing.
     """
 
     flow: FittedFlow
     table: pa.Table
-    stages: tuple[pa.Table, ...]
+    changes: tuple[Change, ...]
     notes: tuple[str, ...]
 
     def matrix(self) -> NDArray[np.float32]:
@@ -107,10 +115,9 @@ def fit(flow: Flow, rows: pa.Table, *, train: NDArray[np.bool_], labels: NDArray
     missing = [name for name in flow.columns if name not in rows.column_names]
     if missing:
         raise InvalidData(f"The data has no column {missing[0]}; choose the flow's columns anew.")
-    table, fits, stages, notes = rows.select(list(flow.columns)), [], [], []
+    table, fits, changes, notes = rows.select(list(flow.columns)), [], list[Change](), list[str]()
     target = Target(np.asarray(train, dtype=bool), np.asarray(labels))
     for place, step in enumerate(flow.steps):
-        stages.append(table)
         try:
             learned = fit_step(step, table, target)
             layer = flow_sql.layer(step, learned, table.column_names)
@@ -120,12 +127,19 @@ def fit(flow: Flow, rows: pa.Table, *, train: NDArray[np.bool_], labels: NDArray
         except InvalidData as error:
             raise _at(place, step, error) from error
         notes += _lost(place, step, table, after)
+        changes.append(_change(layer, table, after))
         fits.append(learned)
         table = after
     outputs, left = _outputs(table)
     notes += [f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} still text or a time and not given to the model."]
     fitted = FittedFlow(flow, tuple(fits), tuple(outputs))
-    return Fitted(fitted, table, tuple(stages), tuple(notes if left else notes[:-1]))
+    return Fitted(fitted, table, tuple(changes), tuple(notes if left else notes[:-1]))
+
+
+def _change(layer: Columns, before: pa.Table, after: pa.Table) -> Change:
+    made = [column for column, sql in layer if sql != flow_sql.name(column)]
+    untouched = {column for column, sql in layer if sql == flow_sql.name(column)}
+    return Change(before.select([c for c in before.column_names if c not in untouched]), after.select(made))
 
 
 def _outputs(table: pa.Table) -> tuple[list[str], list[str]]:

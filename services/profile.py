@@ -5,6 +5,7 @@ An outlier lies more than 3 times the interquartile range outside the quartiles 
 not-a-number and infinite values are missing. AUC of a column is the chance that a fraud has a greater value than a
 genuine transaction, ties counting half (Mann-Whitney), turned so that it is at least 0.5; of a text column that of
 its values' fraud shares, learned on the training part and measured on the later part, as a model would meet them.
+That a value is missing can tell as much as the value: the greater of both AUCs counts.
 """
 
 from __future__ import annotations
@@ -102,10 +103,9 @@ def column_profile(
     low, lower, median, upper, high = quantiles(present, (0.0, 0.25, 0.5, 0.75, 1.0))
     far = OUTLIER_RANGES * (upper - lower)
     outliers = int(((present < lower - far) | (present > upper + far)).sum()) if far > 0 else 0
-    later = ~train & np.isfinite(values)
     return ColumnProfile(
         name, kind, len(values), missing, distinct, low, lower, median, float(present.mean()), upper, high,
-        skewness(present), outliers, _turned(auc(values[later], labels[later])),
+        skewness(present), outliers, _telling(values[~train], labels[~train]),
     )  # fmt: skip
 
 
@@ -132,6 +132,12 @@ def _by_value(values: Sequence[object] | NDArray[np.object_], weights: NDArray[n
     for value, weight in zip(values, weights.tolist(), strict=True):
         sums[value] = sums.get(value, 0.0) + weight
     return sums
+
+
+def _telling(values: NDArray[np.float64], labels: NDArray[np.int8]) -> float | None:
+    there = np.isfinite(values)
+    found = (_turned(auc(values[there], labels[there])), _turned(auc(there.astype(np.float64), labels)))
+    return max((value for value in found if value is not None), default=None)
 
 
 def _turned(value: float | None) -> float | None:

@@ -56,7 +56,6 @@ def psi(reference: Floats, current: Floats) -> float:
     if not len(reference) or not len(current):
         raise ValueError("no values to compare")
     edges = bins(reference)
-    total = 0.0
     shares = []
     for values in (reference, current):
         there = np.isfinite(values)
@@ -64,8 +63,7 @@ def psi(reference: Floats, current: Floats) -> float:
         raised = np.append(counts, (~there).sum()) + 0.5
         shares.append(raised / raised.sum())
     r, c = shares
-    total = float(((c - r) * np.log(c / r)).sum())
-    return total
+    return float(((c - r) * np.log(c / r)).sum())
 
 
 def average_precision(labels: NDArray[np.int8], scores: Floats) -> float:

@@ -54,8 +54,9 @@ def quick_model(
     later = xgboost.DMatrix(matrix[~train], feature_names=names, nthread=1)
     scores = np.asarray(booster.predict(later), dtype=np.float64)
     gains = booster.get_score(importance_type="total_gain")
-    total = sum(float(gain) for gain in gains.values()) or 1.0  # type: ignore[arg-type]
-    shares = [(columns[int(name[1:])], float(gain) / total) for name, gain in gains.items()]  # type: ignore[arg-type]
+    values = np.array([gains[name] for name in gains], dtype=np.float64)
+    parts = (values / max(float(values.sum()), 1e-12)).tolist()
+    shares = [(columns[int(name[1:])], float(part)) for name, part in zip(gains, parts, strict=True)]
     return QuickModel(
         average_precision(labels[~train], scores),
         float(labels[~train].mean()),

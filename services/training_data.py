@@ -6,6 +6,8 @@ asked may leave. What was imported is kept in memory as a sample of bounded size
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import secrets
 import threading
@@ -16,20 +18,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+import pyarrow.parquet as pq
+
 from services.access import Actor, Permission, require
 from services.errors import Conflict, InvalidData, NotFound, ServiceError
 from services.features import DEMO, Plan
+from services.flow_engine import Fitted, fit, matrix_of
+from services.flow_steps import Flow, as_json
 from services.flows import FlowVersion
 from services.frozen_sets import FrozenSet, FrozenStore, check_name
 from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
+from services.profile_model import Drift, drift
 from services.training_data_freeze import freeze
 from services.training_data_import import Imported, Selection, take
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
+KEPT, KEPT_FITS = 2, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Job:
 
 
 class TrainingData:
-    """Safe to share between threads. `put` writes an object of the desk's bucket as a whole."""
+    """Safe to share between threads. `put` and `get` write and read an object of the desk's bucket as a whole."""
 
     def __init__(
         self,
@@ -76,17 +83,19 @@ class TrainingData:
         snapshots: Snapshots,
         frozen: FrozenStore,
         put: Callable[[str, bytes], None],
+        get: Callable[[str], bytes],
         *,
         plan: Plan = DEMO,
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(3),
     ) -> None:
-        self._lake, self._list, self._frozen, self._put = lake, snapshots, frozen, put
+        self._lake, self._list, self._frozen, self._put, self._get = lake, snapshots, frozen, put, get
         self.plan, self._clock, self._token = plan, clock, token
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._thread: threading.Thread | None = None
         self._kept: OrderedDict[str, Imported] = OrderedDict()
+        self._fits: OrderedDict[tuple[str, str], Fitted] = OrderedDict()
 
     def snapshots(self, limit: int = 50) -> tuple[Snapshot, ...]:
         """Newest first."""
@@ -153,6 +162,29 @@ class TrainingData:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
+
+    def fit(self, imported: Imported, flow: Flow) -> Fitted:
+        """The flow on the imported sample; the last few are remembered. InvalidData names the step that cannot be."""
+        key = (imported.selection.key, json.dumps(as_json(flow)))
+        with self._lock:
+            if key in self._fits:
+                self._fits.move_to_end(key)
+                return self._fits[key]
+        made = fit(flow, imported.table, train=imported.train, labels=imported.labels)
+        with self._lock:
+            self._fits[key] = made
+            while len(self._fits) > KEPT_FITS:
+                self._fits.popitem(last=False)
+        return made
+
+    def drift(self, former: FrozenSet, fitted: Fitted) -> tuple[Drift, ...]:
+        """How the columns of a fitted flow moved since a frozen set's training rows: PSI, the greatest first."""
+        columns = [name for name in former.features if name in fitted.flow.outputs]
+        if not columns:
+            return ()
+        body = self._get(f"{former.prefix}train/part-00000.parquet")
+        held = matrix_of(pq.read_table(io.BytesIO(body), columns=columns))
+        return drift(held, columns, fitted.matrix(), fitted.flow.outputs)
 
     def start_freeze(self, selection: Selection, *, name: str, held: FlowVersion | None, actor: Actor) -> str:
         """Freeze in the background and return the id. Denied; InvalidData for a bad name; Conflict while a job runs."""

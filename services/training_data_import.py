@@ -17,7 +17,7 @@ from services.flow_training import inputs
 from services.lake import Lake
 from services.training_set import EXCLUDED, TRAIN, TrainingSet, build, columns_of
 
-SAMPLE_ROWS = 50_000
+SAMPLE_ROWS = 30_000
 SEED = 20_260_301
 Say = Callable[[str, float], None]
 
