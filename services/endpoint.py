@@ -15,10 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
+from services.breaker import Breaker
 from services.errors import InvalidData, Problem, Unavailable
 
 DEPENDENCY = "the model endpoint"
 NOT_SCORED = "Not scored (the model did not answer)"
+LEFT_ALONE = f"{NOT_SCORED}: it failed several times in a row and is asked again in a moment."
 # An endpoint takes bodies of up to 6 MB; 2,000 rows of 100 features are about 2 MB of JSON.
 MAX_ROWS = 2_000
 
@@ -49,44 +51,54 @@ class Runtime(Protocol):
 class Endpoint:
     """`Endpoint(runtime=SageMakerRuntime(...), name=settings.endpoint_name)`."""
 
-    def __init__(self, *, runtime: Runtime, name: str) -> None:
+    def __init__(self, *, runtime: Runtime, name: str, breaker: Breaker | None = None) -> None:
         self._runtime, self._name = runtime, name
+        self._breaker = breaker or Breaker(LEFT_ALONE, dependency=DEPENDENCY)
 
     def score(self, rows: Matrix, explain: bool = False) -> EndpointScores:
         """Score `rows` (n x features, n from 1 to 2,000). NaN means missing and travels as null; JSON has no NaN.
 
         Raises InvalidData when the rows themselves are at fault (ragged, infinite, or refused by the model with a
         4xx: one poisoned record spoils its batch, so try the rows one by one), and Unavailable when the model did not
-        answer or answered something that is not a score for every row.
+        answer or answered something that is not a score for every row; after five such answers in a row at once, for
+        two seconds, without asking.
         """
         matrix = feature_matrix(rows)
         body = orjson.dumps({"instances": matrix, "explain": explain}, option=orjson.OPT_SERIALIZE_NUMPY)
-        started = time.perf_counter()
-        answer = self._runtime.invoke(self._name, body)
-        latency_ms = (time.perf_counter() - started) * 1000
-        try:
-            document = orjson.loads(answer)
-        except orjson.JSONDecodeError as error:
-            raise _unusable("its answer is not JSON") from error
-        return read_scores(
-            document, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms
-        )
+        with self._breaker.calling():
+            started = time.perf_counter()
+            answer = self._runtime.invoke(self._name, body)
+            latency_ms = (time.perf_counter() - started) * 1000
+            try:
+                document = orjson.loads(answer)
+            except orjson.JSONDecodeError as error:
+                raise _unusable("its answer is not JSON") from error
+            return read_scores(
+                document, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms
+            )
 
 
 def feature_matrix(rows: Matrix) -> np.ndarray:
-    """The rows as an n x features array the model can be asked about, or InvalidData."""
+    """The rows as an n x features float32 array the model can be asked about, or InvalidData.
+
+    float32 is what the model reads; its shortest decimals are half as long to send and to read.
+    """
     try:
-        matrix = np.ascontiguousarray(rows, dtype=np.float64)
+        with np.errstate(over="ignore"):
+            matrix = np.ascontiguousarray(rows, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidData("The feature matrix must hold numbers, as many in every row.") from error
+    except OverflowError as error:  # a whole number beyond every float
+        raise InvalidData("A feature is infinite or too large, which no model can score.") from error
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidData("The feature matrix must have rows and columns.")
     if matrix.shape[0] > MAX_ROWS:
         raise InvalidData(f"At most {MAX_ROWS:,} rows can be scored at once; these are {matrix.shape[0]:,}.")
     infinite = np.isinf(matrix)
     if infinite.any():  # must be caught here: as JSON an infinity would look like a missing value
-        problems = [Problem(int(r), f"feature {int(c)}", "is infinite") for r, c in np.argwhere(infinite)[:100]]
-        raise InvalidData("A feature is infinite, which no model can score.", problems)
+        places = np.argwhere(infinite)[:100]
+        problems = [Problem(int(r), f"feature {int(c)}", "is infinite or too large") for r, c in places]
+        raise InvalidData("A feature is infinite or too large, which no model can score.", problems)
     return matrix
 
 

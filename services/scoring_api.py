@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from services.endpoint import EndpointScores, feature_matrix, read_scores
+from services.breaker import Breaker
+from services.endpoint import DEPENDENCY, LEFT_ALONE, EndpointScores, feature_matrix, read_scores
 
 
 class Functions(Protocol):
@@ -19,11 +20,14 @@ class ScoringApi:
 
     def __init__(self, *, functions: Functions, function: str) -> None:
         self._functions, self._function = functions, function
+        self._breaker = Breaker(LEFT_ALONE, dependency=DEPENDENCY)
 
     def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores:
         """As `Endpoint.score`, but latency_ms is the time the API says its own call of the model took."""
         matrix = feature_matrix(rows)
-        body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain})
-        spent = body.get("model_latency_ms")
-        latency_ms = float(spent) if isinstance(spent, int | float) and not isinstance(spent, bool) else 0.0
-        return read_scores(body, rows=matrix.shape[0], features=matrix.shape[1], explain=explain, latency_ms=latency_ms)
+        rows_sent, features = matrix.shape
+        with self._breaker.calling():
+            body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain})
+            spent = body.get("model_latency_ms")
+            latency_ms = float(spent) if isinstance(spent, int | float) and not isinstance(spent, bool) else 0.0
+            return read_scores(body, rows=rows_sent, features=features, explain=explain, latency_ms=latency_ms)

@@ -7,6 +7,7 @@ import numpy as np
 import orjson
 import pytest
 
+from services.breaker import Breaker
 from services.endpoint import MAX_ROWS, NOT_SCORED, Endpoint
 from services.errors import InvalidData, Unavailable
 
@@ -90,3 +91,55 @@ def test_asked_for_reasons_every_row_needs_them(contributions: Any) -> None:
 def test_contributions_are_one_number_a_feature() -> None:
     answer = score(GOOD | {"contributions": [[0.5, -1], [0, 2]]}, explain=True)
     assert answer.contributions == ((0.5, -1.0), (0.0, 2.0))
+
+
+@pytest.mark.parametrize("value", [1e300, 10**400, -math.inf])
+def test_what_does_not_fit_the_models_float32_is_refused(value: float) -> None:
+    with pytest.raises(InvalidData, match="infinite or too large"):
+        score(GOOD, rows=[[1.0, value]])
+
+
+def test_what_is_sent_is_what_the_model_reads_in_its_shortest_form() -> None:
+    runtime = Runtime(GOOD)
+    Endpoint(runtime=runtime, name="e").score([[0.1, 1 / 3], [1.0, 2.5]])
+    assert runtime.bodies[0] == b'{"instances":[[0.1,0.33333334],[1.0,2.5]],"explain":false}'
+    assert np.float32(0.33333334) == np.float32(1 / 3)
+
+
+def test_after_several_failures_the_model_is_left_alone_and_then_asked_by_one_caller() -> None:
+    now = [0.0]
+    breaker = Breaker(
+        "Left alone.", dependency="the model endpoint", failures=3, pause_seconds=2.0, clock=lambda: now[0]
+    )
+    runtime = Runtime(b"<html>502</html>")
+    endpoint = Endpoint(runtime=runtime, name="e", breaker=breaker)
+
+    def said() -> str:
+        with pytest.raises(Unavailable) as failed:
+            endpoint.score([[1.0], [2.0]])
+        return str(failed.value)
+
+    assert [said()[:26] for _ in range(3)] == [f"{NOT_SCORED}: i"[:26]] * 3
+    assert len(runtime.bodies) == 3
+    assert (said(), len(runtime.bodies)) == ("Left alone.", 3)
+    now[0] = 2.0
+    assert said() != "Left alone."
+    assert (said(), len(runtime.bodies)) == ("Left alone.", 4)
+    now[0] = 4.0
+    runtime.answer = orjson.dumps(GOOD)
+    assert endpoint.score([[1.0], [2.0]]).scores == (0.0, 1.0)
+    assert endpoint.score([[1.0], [2.0]]).scores == (0.0, 1.0)
+
+
+def test_rows_that_the_model_refuses_do_not_open_the_breaker() -> None:
+    class Refusing(Runtime):
+        def invoke(self, endpoint: str, body: bytes) -> bytes:
+            super().invoke(endpoint, body)
+            raise InvalidData("The model refused these rows: x")
+
+    runtime = Refusing(GOOD)
+    endpoint = Endpoint(runtime=runtime, name="e")
+    for _ in range(20):
+        with pytest.raises(InvalidData):
+            endpoint.score([[1.0]])
+    assert len(runtime.bodies) == 20
