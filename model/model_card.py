@@ -45,7 +45,7 @@ def card(metadata: dict[str, Any]) -> dict[str, Any]:
             name: training[name]
             for name in (
                 "tree_method", "tree_method_because", "parameters", "hyperparameters", "seeds", "rounds", "threads",
-                "xgboost", "code_sha256",
+                "xgboost", "code_sha256", "refit_rows",
             )
         },
         "metrics": metadata["metrics"],
@@ -110,6 +110,11 @@ def _method(held: dict[str, Any]) -> str:
         f"- Trees: {', '.join(map(str, method['rounds']))}; seeds {', '.join(map(str, method['seeds']))}",
         f"- XGBoost {method['xgboost']}, {method['threads']} threads",
     ]
+    if method["refit_rows"]:
+        lines.append(
+            f"- Afterwards trained again on all {method['refit_rows']:,} rows; every figure here is of the model "
+            "before, which had not seen the validation rows"
+        )
     if held["constant_features"]:
         lines.append(f"- Never changed, so not used: {', '.join(held['constant_features'])}")
     return "\n".join(lines) + "\n\n" + _table(("Setting", "Value"), sorted(method["hyperparameters"].items()))

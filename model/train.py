@@ -7,7 +7,8 @@ the channels. A failure leaves one sentence in `output/failure` and exits 1. Run
 XGBoost framework image; command-line arguments are ignored.
 
 The validation rows are used in two halves, by time. The earlier tunes: when to stop, calibration, thresholds. The later
-only measures. With too few frauds for that both are the whole, which the metadata says.
+only measures. With too few frauds for that both are the whole, which the metadata says. Where `refit` holds, the model
+that is kept then learns from all rows with the settings and number of trees found; every figure is of the one before.
 """
 
 from __future__ import annotations
@@ -53,15 +54,16 @@ def train(base: Path) -> None:
     tuning, measured = halves(validation)
     fitted = training_fit.fit(data, tuning, settings)
     judged = _judge(fitted.booster, tuning, measured, settings)
+    final = training_fit.refitted(fitted, data, validation, settings)
     metadata = {
         "features": list(data.names),
         "features_version": data.features_version or settings["features_version"],
-        "training": fitted.training | _about(data, tuning, measured, settings) | {"constant_features": still},
+        "training": final.training | _about(data, tuning, measured, settings) | {"constant_features": still},
         "training_set": data.about,
         "flow": data.about.get("flow"),
         **judged,
     }
-    write_model(base / "model", fitted.booster, metadata, measured.matrix)
+    write_model(base / "model", final.booster, metadata, measured.matrix)
     for name, value in metadata["metrics"].items():
         print(f"metric:{name if name.startswith('validation') else 'validation_' + name}={value:.6g};")
     print(f"Finished in {time.monotonic() - began:.1f} s.", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ _TRIAL_ROUNDS = 60
 _TRIAL_SHARE = 0.75
 # What exact splits must gain in the trial: less is chance, and they are slow.
 _TRIAL_MARGIN = 0.005
+# `auto` learns again from all rows up to so many cells: below, the newest fifth of the time is worth .002 to .008 of
+# average precision a week later; beyond, a second fit costs more than it brings.
+REFIT_CELLS = 20_000_000
 # A thread for each so many values: with fewer, waiting for each other costs more than is saved.
 _CELLS_A_THREAD = 500_000
 # The training curve is drawn from every k-th row, at most so many: sorting a million scores each round would cost more
@@ -88,6 +91,30 @@ def fit(train: Channel, tuning: Channel, settings: dict[str, Any]) -> Fitted:
     )
 
 
+def refitted(fitted: Fitted, train: Channel, validation: Channel, settings: dict[str, Any]) -> Fitted:
+    """The same parameters, seeds and numbers of trees on all rows, where that is asked for or pays; else as it was."""
+    cells = train.matrix.size + validation.matrix.size
+    wanted = settings["refit"] == "yes" or (settings["refit"] == "auto" and cells <= REFIT_CELLS)
+    if not wanted:
+        return Fitted(fitted.booster, fitted.training | {"refit_rows": None})
+    training = fitted.training
+    rows = replace(
+        train,
+        matrix=np.concatenate([train.matrix, validation.matrix]),
+        labels=np.concatenate([train.labels, validation.labels]),
+    )
+    print(f"Training again on all {len(rows.labels):,} rows.", flush=True)
+    parameters = training["parameters"]
+    data = _binned(rows, None, training["tree_method"], settings["max_bin"], parameters["nthread"])
+    boosters = [
+        xgb.train(parameters | {"seed": seed}, data, num_boost_round=rounds, verbose_eval=False)
+        for seed, rounds in zip(training["seeds"], training["rounds"], strict=True)
+    ]
+    booster = boosters[0] if len(boosters) == 1 else averaged(boosters)
+    _check_monotone(booster, validation, settings["monotone_constraints"])
+    return Fitted(booster, training | {"refit_rows": len(rows.labels)})
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The rows in XGBoost's own form: binned once for histograms, so that it holds two bytes a value and not eight."""
@@ -98,21 +125,20 @@ class Prepared:
 
     @staticmethod
     def of(train: Channel, tuning: Channel, method: str, bins: int, threads: int) -> Prepared:
-        shared: dict[str, Any] = {"feature_names": list(train.names), "nthread": threads}
         every = -(-len(train.labels) // _CURVE_ROWS)
         some = train.rows(slice(None, None, every))
         if not 0 < some.labels.sum() < len(some.labels):
             some = train
+        whole = _binned(train, None, method, bins, threads)
+        curve = whole if len(some.labels) == len(train.labels) else _binned(some, whole, method, bins, threads)
+        return Prepared(whole, curve, _binned(tuning, whole, method, bins, threads))
 
-        def make(part: Channel, reference: xgb.DMatrix | None) -> xgb.DMatrix:
-            if method == "exact":
-                return xgb.DMatrix(part.matrix, label=part.labels, **shared)
-            return xgb.QuantileDMatrix(part.matrix, label=part.labels, max_bin=bins, ref=reference, **shared)
 
-        whole = make(train, None)
-        return Prepared(
-            whole, whole if len(some.labels) == len(train.labels) else make(some, whole), make(tuning, whole)
-        )
+def _binned(part: Channel, reference: xgb.DMatrix | None, method: str, bins: int, threads: int) -> xgb.DMatrix:
+    shared: dict[str, Any] = {"label": part.labels, "feature_names": list(part.names), "nthread": threads}
+    if method == "exact":
+        return xgb.DMatrix(part.matrix, **shared)
+    return xgb.QuantileDMatrix(part.matrix, max_bin=bins, ref=reference, **shared)
 
 
 def _method(train: Channel, settings: dict[str, Any]) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 # Anything else is refused, so that a misspelt one is not silently unused.
 DEFAULTS: dict[str, Any] = {
     "num_round": 200,
-    "max_depth": 5,
-    "eta": 0.1,
+    "max_depth": 3,
+    "eta": 0.2,
     "min_child_weight": 1.0,
     "gamma": 0.0,
     "subsample": 1.0,
@@ -27,6 +27,8 @@ DEFAULTS: dict[str, Any] = {
     # 0: all of the machine's. Sums of histograms depend on it in their last bits, so it is recorded.
     "threads": 0,
     "calibration": "logistic",
+    # Whether the model that is kept learns from the validation rows too, after everything was measured without them.
+    "refit": "auto",
     # The share of transactions analysts can look at, and how much of what they see must be fraud.
     "target_alert_rate": 0.01,
     "precision_floor": 0.1,
@@ -44,6 +46,7 @@ _CHOICES = {
     "tree_method": ("auto", "exact", "hist"),
     "class_weight": ("none", "balanced"),
     "calibration": ("logistic", "none"),
+    "refit": ("auto", "yes", "no"),
 }
 _KINDS = {int: "whole number", float: "number", str: "text"}
 _AT_LEAST = {

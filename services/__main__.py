@@ -1,4 +1,4 @@
-"""For operators: `python -m services backfill`, `import`, `backtest`."""
+"""For operators: `python -m services backfill`, `import`, `backtest`, `reproduce`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from services import backtest_command, importing_command
+from services import backtest_command, importing_command, reproduce_command
 from services.errors import ServiceError
 from services.settings import Settings
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     backfill.add_argument("--to", choices=["kafka"], help="the stream that fills Kafka's topics")
     importing_command.add_parser(commands)
     backtest_command.add_to(commands)
+    reproduce_command.add_to(commands)
     chosen = parser.parse_args(arguments)
     if chosen.command == "backtest":  # a file and nothing else: needs no desk
         return backtest_command.run(chosen)
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "import":
             return importing_command.run(settings, chosen)
+        if chosen.command == "reproduce":
+            return reproduce_command.run(settings, chosen)
         return _backfill(settings, chosen.to)
     except ServiceError as error:
         return _say(error.message, 1)

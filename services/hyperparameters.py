@@ -33,6 +33,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "tree_method": ("auto", "exact", "hist"),
     "class_weight": ("none", "balanced"),
     "calibration": ("logistic", "none"),
+    "refit": ("auto", "yes", "no"),
 }
 # A JSON object {feature: -1 (a higher value never raises the risk) | 0 | 1 (it never lowers it)}.
 MONOTONE = "monotone_constraints"

@@ -28,8 +28,8 @@ class Field:
 
 FIELDS: tuple[Field, ...] = (
     Field("num_round", "Boosting rounds, at most", 200, True, "Stops earlier when the validation curve stops rising."),
-    Field("max_depth", "Tree depth", 5, True, "Deeper trees combine more conditions and overfit sooner."),
-    Field("eta", "Learning rate", 0.1, False, "Smaller learns slower and needs more rounds."),
+    Field("max_depth", "Tree depth", 3, True, "Deeper trees combine more conditions and overfit sooner."),
+    Field("eta", "Learning rate", 0.2, False, "Smaller learns slower and needs more rounds."),
     Field("min_child_weight", "Least weight of a leaf", 1.0, False, "Larger ignores rare patterns."),
     Field("subsample", "Share of rows a tree", 1.0, False, "Below 1 each tree sees a random part of the rows."),
     Field("target_alert_rate", "Alert rate to aim at", 0.01, False,

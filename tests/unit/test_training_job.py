@@ -196,6 +196,25 @@ def test_both_methods_are_tried_only_where_that_is_cheap(monkeypatch: pytest.Mon
     assert large["tree_method_because"] == "6,000 values, more than the 5,999 up to which both are tried."
 
 
+def test_what_is_kept_has_learned_from_all_rows_and_the_figures_are_of_the_model_before(tmp_path: Path) -> None:
+    once = trained(tmp_path / "once", {"refit": "no", "tree_method": "hist"})
+    again = trained(tmp_path / "again", {"tree_method": "hist"})
+    assert once["training"]["refit_rows"] is None
+    assert again["training"]["refit_rows"] == 5_000
+    for figures in ("metrics", "thresholds", "calibration"):
+        assert once[figures] == again[figures]
+    assert once["booster_sha256"] != again["booster_sha256"]
+    booster = xgb.Booster(model_file=tmp_path / "again/model/model.ubj")
+    parts = [channel(3_000, 1), channel(2_000, 2)]
+    matrix, labels = np.concatenate([c.matrix for c in parts]), np.concatenate([c.labels for c in parts])
+    data = xgb.QuantileDMatrix(matrix, label=labels, max_bin=4096, feature_names=list(NAMES))
+    rounds = again["training"]["rounds"][0]
+    same = xgb.train(again["training"]["parameters"] | {"seed": 7}, data, num_boost_round=rounds)
+    rows = channel(100, 3).matrix
+    np.testing.assert_array_equal(training_fit.log_odds(booster, rows), training_fit.log_odds(same, rows))
+    assert "Afterwards trained again on all 5,000 rows" in (tmp_path / "again/model/model_card.md").read_text()
+
+
 def test_an_empty_column_and_a_huge_weight_are_no_obstacle(tmp_path: Path) -> None:
     def odd(seed: int, rows: int) -> Channel:
         data = channel(rows, seed)

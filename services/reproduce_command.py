@@ -1,0 +1,54 @@
+"""`python -m services reproduce EXPERIMENT_ID`: the arguments, the run, what is printed and with which exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from services.settings import Settings
+
+_ABOUT = """Rebuild the training set from the lake's pinned snapshots, train again with the code, settings and number of
+threads of then, and compare. Nothing in the desk is changed. Exit code 0: the same training set and the same model;
+1: they differ, or the experiment cannot be repeated, with a sentence why; 2: variables missing."""
+
+
+def add_to(commands: Any) -> None:
+    one = commands.add_parser("reproduce", help="repeat an experiment from its record and compare", description=_ABOUT)
+    one.add_argument("experiment_id", metavar="EXPERIMENT_ID", help="like exp-20261122-1415-ab12")
+    one.add_argument("--json", action="store_true", help="one JSON object instead of text")
+
+
+def run(settings: Settings, chosen: argparse.Namespace) -> int:
+    """The exit code; the verdict goes to standard output. Raises ServiceError."""
+    from services.adapters.iceberg import IcebergLake
+    from services.adapters.mongo.client import connect
+    from services.adapters.mongo.experiments import MongoExperiments
+    from services.adapters.s3 import ObjectStore
+    from services.lake import Lake
+    from services.reproduce import reproduce
+    from services.training_build import build_for
+
+    db = connect(settings, app="fraud-desk-reproduce")
+    try:
+        experiment = MongoExperiments(db).get(chosen.experiment_id)
+    finally:
+        db.client.close()
+    lake = Lake(IcebergLake(settings, patient=True))
+    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
+    with tempfile.TemporaryDirectory(prefix="fraud-desk-reproduce-") as folder:
+        verdict = reproduce(
+            experiment,
+            rebuild=lambda put: build_for(experiment, lake, put),
+            objects=objects,
+            folder=Path(folder),
+        )
+    if chosen.json:
+        sys.stdout.write(json.dumps(verdict.as_json()) + "\n")
+    else:
+        result = "Reproduced" if verdict.same else "NOT reproduced"
+        sys.stdout.write("\n".join([*verdict.sentences, f"{result}: {verdict.experiment_id}."]) + "\n")
+    return 0 if verdict.same else 1
