@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -16,10 +16,12 @@ from typing import Protocol
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
 from services.domain.money import mask_card_numbers
-from services.errors import Conflict, InvalidData, NotFound, Problem
-from services.hyperparameters import wrong_hyperparameter
+from services.errors import Conflict, InvalidData, NotFound
 from services.revisions import StaleRevision
+from services.training_request import AUTOPILOT, METHODS, TARGET, Autopilot, TrainingRequest, check
 from services.worker_status import utc_now
+
+__all__ = ["METHODS", "TARGET", "Autopilot", "TrainingRequest", "check"]
 
 
 class ExperimentState(StrEnum):
@@ -33,19 +35,6 @@ class ExperimentState(StrEnum):
 
 
 FINISHED = frozenset({ExperimentState.CANDIDATE, ExperimentState.FAILED, ExperimentState.STOPPED})
-METHODS = ("xgboost",)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRequest:
-    """Train on transactions with window_start <= event_time < window_end, believing labels known by label_cutoff."""
-
-    name: str
-    window_start: datetime
-    window_end: datetime
-    label_cutoff: datetime
-    method: str = "xgboost"
-    hyperparameters: Mapping[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +44,20 @@ class TimelineEntry:
     at: datetime
     state: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model that Autopilot tried. `status` is SageMaker's word; metrics as the candidate measured them, empty until
+    it ended."""
+
+    name: str
+    status: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    artifact_uri: str | None = None
+    training_job: str | None = None
+    failure: str | None = None
+    best: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,14 @@ class Experiment:
     labels_snapshot_id: int | None = None
     stop_requested_by: str | None = None
     requested_by_subject: str = ""
+    target: str = TARGET
+    features: tuple[str, ...] = ()
+    flow: tuple[str, int] | None = None
+    endpoint_name: str = ""
+    auto_deploy: bool = False
+    autopilot: Autopilot | None = None
+    candidates: tuple[Candidate, ...] = ()
+    deployment_id: str | None = None
     revision: int = 1
 
     @property
@@ -130,8 +141,11 @@ class Training:
         logs: TrainingLogs,
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(2),
+        endpoint_name: str = "",
     ) -> None:
+        """`endpoint_name` is the desk's own: the only one a model is deployed to."""
         self._store, self._logs, self._clock, self._token = store, logs, clock, token
+        self._endpoint = endpoint_name
 
     def start(self, request: TrainingRequest, *, actor: Actor) -> str:
         """Record the request and return its id, like `exp-20261122-1415-ab12`.
@@ -139,8 +153,10 @@ class Training:
         Raises InvalidData listing everything wrong with the request, Conflict naming the experiment under way, Denied.
         """
         require(actor, Permission.TRAIN)
+        if request.auto_deploy:
+            require(actor, Permission.DEPLOY)
         now = self._clock()
-        problems = check(request, now=now)
+        problems = check(request, now=now, endpoint_name=self._endpoint)
         if problems:
             raise InvalidData(" ".join(problem.message for problem in problems), problems)
         experiment = Experiment(
@@ -155,6 +171,12 @@ class Training:
             label_cutoff=request.label_cutoff,
             method=request.method,
             hyperparameters=dict(request.hyperparameters),
+            target=request.target,
+            features=tuple(request.features),
+            flow=request.flow,
+            endpoint_name=request.endpoint_name or self._endpoint,
+            auto_deploy=request.auto_deploy,
+            autopilot=(request.autopilot or Autopilot()) if request.method == AUTOPILOT else None,
             timeline=(TimelineEntry(now, ExperimentState.REQUESTED, f"Requested by {actor.name}"),),
         )
         after = {
@@ -164,6 +186,11 @@ class Training:
             "label_cutoff": request.label_cutoff,
             "method": request.method,
             "hyperparameters": dict(request.hyperparameters),
+            "flow": list(request.flow) if request.flow else None,
+            "features": list(request.features),
+            "autopilot": asdict(experiment.autopilot) if experiment.autopilot else None,
+            "auto_deploy": request.auto_deploy,
+            "endpoint_name": experiment.endpoint_name,
         }
         self._store.insert(experiment, audit=_audit(experiment, "training.start", now, actor, after=after))
         return experiment.experiment_id
@@ -212,38 +239,6 @@ class Training:
             return self._logs.tail(job, lines=min(max(lines, 1), 2_000))
         except NotFound:
             return ()
-
-
-def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
-    """Everything wrong with a request, as sentences; empty when it can be run."""
-    found: list[Problem] = []
-
-    def problem(field_name: str, message: str) -> None:
-        found.append(Problem(0, field_name, message))
-
-    name = request.name.strip()
-    if not 1 <= len(name) <= 80 or not name.isprintable():
-        problem("name", "Give the experiment a name of 1 to 80 printable characters.")
-    times = ("window_start", "window_end", "label_cutoff")
-    naive = [key for key in times if getattr(request, key).utcoffset() is None]
-    for key in naive:
-        problem(key, f"The {key.replace('_', ' ')} needs a time zone.")
-    if not naive:
-        if request.window_start >= request.window_end:
-            problem("window_start", "The window must start before it ends.")
-        if request.window_end > now:
-            problem("window_end", "The window must not end in the future.")
-        if request.label_cutoff < request.window_end:
-            problem("label_cutoff", "The label cut-off must not be earlier than the end of the window.")
-        if request.label_cutoff > now:
-            problem("label_cutoff", "The label cut-off must not lie in the future.")
-    if request.method not in METHODS:
-        problem("method", f"Unknown method {request.method!r}; use one of: {', '.join(METHODS)}.")
-    for key, value in request.hyperparameters.items():
-        message = wrong_hyperparameter(key, value)
-        if message:
-            problem(f"hyperparameters.{key}", message)
-    return tuple(found)
 
 
 def _audit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pymongo.client_session import ClientSession
@@ -14,7 +14,7 @@ from services.adapters.mongo.client import Db, Document, in_transaction, transla
 from services.audit import AuditEntry
 from services.errors import Conflict, NotFound
 from services.revisions import StaleRevision
-from services.training import Experiment, ExperimentState, TimelineEntry
+from services.training import Autopilot, Candidate, Experiment, ExperimentState, TimelineEntry
 
 # Only a document that is under way has `slot`; a unique index on it makes "one at a time" hold between processes.
 SLOT = "under_way"
@@ -41,6 +41,8 @@ _AS_THEY_ARE = (
     "stop_requested_by",
     "revision",
 )
+# Records of before these existed lack them: then they are what the class has by default.
+_LATER = ("target", "endpoint_name", "auto_deploy", "deployment_id")
 
 
 class MongoExperiments:
@@ -120,13 +122,17 @@ def write_audit(db: Db, audit: AuditEntry, session: ClientSession) -> None:
 
 
 def _document(experiment: Experiment) -> Document:
-    document: Document = {name: getattr(experiment, name) for name in _AS_THEY_ARE}
+    document: Document = {name: getattr(experiment, name) for name in (*_AS_THEY_ARE, *_LATER)}
     document |= {
         "_id": experiment.experiment_id,
         "state": str(experiment.state),
         "timeline": [{"at": e.at, "state": str(e.state), "message": e.message} for e in experiment.timeline],
         "hyperparameters": _pairs(experiment.hyperparameters),
         "metrics": _pairs(experiment.metrics),
+        "features": list(experiment.features),
+        "flow": list(experiment.flow) if experiment.flow else None,
+        "autopilot": asdict(experiment.autopilot) if experiment.autopilot else None,
+        "candidates": [asdict(c) | {"metrics": _pairs(c.metrics)} for c in experiment.candidates],
     }
     if not experiment.finished:
         document["slot"] = SLOT
@@ -134,16 +140,28 @@ def _document(experiment: Experiment) -> Document:
 
 
 def _experiment(document: Document) -> Experiment:
+    flow = document.get("flow")
     return Experiment(
         experiment_id=document["_id"],
         state=ExperimentState(document["state"]),
         timeline=tuple(TimelineEntry(e["at"], e["state"], e["message"]) for e in document["timeline"]),
-        hyperparameters={pair["name"]: pair["value"] for pair in document["hyperparameters"]},
-        metrics={pair["name"]: pair["value"] for pair in document["metrics"]},
+        hyperparameters=_mapping(document["hyperparameters"]),
+        metrics=_mapping(document["metrics"]),
+        features=tuple(document.get("features") or ()),
+        flow=(str(flow[0]), int(flow[1])) if flow else None,
+        autopilot=Autopilot(**document["autopilot"]) if document.get("autopilot") else None,
+        candidates=tuple(
+            Candidate(**c | {"metrics": _mapping(c["metrics"])}) for c in document.get("candidates") or ()
+        ),
         **{name: document[name] for name in _AS_THEY_ARE},
+        **{name: document[name] for name in _LATER if name in document},
     )
 
 
 def _pairs(mapping: Mapping[str, Any]) -> list[Document]:
     """A list, because metric names such as `validation:aucpr.mean` are no field names."""
     return [{"name": name, "value": value} for name, value in mapping.items()]
+
+
+def _mapping(pairs: list[Document]) -> dict[str, Any]:
+    return {pair["name"]: pair["value"] for pair in pairs}
