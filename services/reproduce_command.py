@@ -7,9 +7,14 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.flow_engine import FittedFlow
+    from services.flows import FitOrigin
+    from services.reproduce import Verdict
 
 _ABOUT = """Rebuild the training set from the lake's pinned snapshots, train again with the code, settings and number of
 threads of then, and compare. Nothing in the desk is changed. Exit code 0: the same training set and the same model;
@@ -24,31 +29,43 @@ def add_to(commands: Any) -> None:
 
 def run(settings: Settings, chosen: argparse.Namespace) -> int:
     """The exit code; the verdict goes to standard output. Raises ServiceError."""
-    from services.adapters.iceberg import IcebergLake
-    from services.adapters.mongo.client import connect
-    from services.adapters.mongo.experiments import MongoExperiments
-    from services.adapters.s3 import ObjectStore
-    from services.lake import Lake
-    from services.reproduce import reproduce
-    from services.training_build import build_for
-
-    db = connect(settings, app="fraud-desk-reproduce")
-    try:
-        experiment = MongoExperiments(db).get(chosen.experiment_id)
-    finally:
-        db.client.close()
-    lake = Lake(IcebergLake(settings, patient=True))
-    objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
     with tempfile.TemporaryDirectory(prefix="fraud-desk-reproduce-") as folder:
-        verdict = reproduce(
-            experiment,
-            rebuild=lambda put: build_for(experiment, lake, put),
-            objects=objects,
-            folder=Path(folder),
-        )
+        verdict = _verdict(settings, chosen.experiment_id, Path(folder))
     if chosen.json:
         sys.stdout.write(json.dumps(verdict.as_json()) + "\n")
     else:
         result = "Reproduced" if verdict.same else "NOT reproduced"
         sys.stdout.write("\n".join([*verdict.sentences, f"{result}: {verdict.experiment_id}."]) + "\n")
     return 0 if verdict.same else 1
+
+
+def _verdict(settings: Settings, experiment_id: str, folder: Path) -> Verdict:
+    from services.adapters.iceberg import IcebergLake
+    from services.adapters.mongo.client import connect
+    from services.adapters.mongo.experiments import MongoExperiments
+    from services.adapters.mongo.flows import MongoFlows
+    from services.adapters.s3 import ObjectStore
+    from services.domain.mapping import desk_mapping
+    from services.features import plan_of
+    from services.lake import Lake
+    from services.reproduce import reproduce
+    from services.training_build import build_for
+
+    class ReadFlows(MongoFlows):
+        """What is rebuilt here may turn out to be another; the fit that scoring runs stays the experiment's own."""
+
+        def keep_fit(self, origin: FitOrigin, fitted: FittedFlow) -> None:
+            del origin, fitted
+
+    db = connect(settings, app="fraud-desk-reproduce")
+    try:
+        experiment = MongoExperiments(db).get(experiment_id)
+        lake, plan = Lake(IcebergLake(settings, patient=True)), plan_of(desk_mapping(settings.mapping))
+        return reproduce(
+            experiment,
+            rebuild=lambda put: build_for(experiment, lake, put, plan, ReadFlows(db)),
+            objects=ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3),
+            folder=folder,
+        )
+    finally:
+        db.client.close()
