@@ -12,6 +12,7 @@ from typing import Any
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import ValidationError
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, LessThan
 from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableResponse, Table
@@ -130,6 +131,8 @@ def translated() -> Iterator[None]:
         raise Unavailable("The lake's catalog does not answer.", dependency="S3") from error
     except EOFError as error:  # a connection that broke in the middle of a manifest: PyArrow hands out what it got
         raise Unavailable("S3 broke off its answer.", dependency="S3") from error
+    except ValidationError as error:  # the same of a table's metadata
+        raise Unavailable("S3 broke off the description of a table.", dependency="S3") from error
     except FileNotFoundError as error:
         raise Unavailable("S3 does not have a file the lake's catalog names.", dependency="S3") from error
     except OSError as error:  # what PyArrow makes of every failure of S3, after its own attempts

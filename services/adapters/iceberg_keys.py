@@ -21,7 +21,7 @@ _MAX_FILES = 1 << 20
 # The recent part is searched beside the main one; it is merged into it when it is a fair share of it.
 _MIN_RECENT, _SHARE = 50_000, 4
 
-# Reads the key columns of files: yields each path with its keys.
+# Reads the key columns of files: yields each path with its keys, in the order asked for.
 ReadKeys = Callable[[Iterable[str]], Iterator[tuple[str, pa.Array]]]
 
 
@@ -58,14 +58,16 @@ class KeyIndex:
         if len(self._paths) + len(fresh) >= _MAX_FILES or len(self._paths) > 4 * len(files) + 1000:
             self._forget()
             fresh = list(files)
-        parts = []
-        for path, keys in read(fresh):
-            number = len(self._paths)
-            self._paths.append(path)
-            self._numbers[path] = number
-            parts.append((self._hashes(keys) << _FILE_BITS) | np.uint64(number))
+        # Reading may fail between two files. A file counts as known only together with its keys: one that was known
+        # without them would hide its rows from every later commit, which would then store them twice.
+        parts = [
+            (self._hashes(keys) << _FILE_BITS) | np.uint64(number)
+            for number, (_, keys) in enumerate(read(fresh), start=len(self._paths))
+        ]
         if not parts:
             return
+        self._numbers |= {path: number for number, path in enumerate(fresh, start=len(self._paths))}
+        self._paths += fresh
         self._recent = np.sort(np.concatenate([self._recent, *parts]))
         if len(self._recent) > max(_MIN_RECENT, len(self._main) // _SHARE):
             both = np.concatenate([self._main, self._recent])

@@ -31,7 +31,11 @@ _KEPT = 256
 
 
 class Manifests:
-    """Live entries by manifest. Manifests never change, so what was read once holds. Safe to share between threads."""
+    """Live entries by manifest. Manifests never change, so what was read once holds. Safe to share between threads.
+
+    A reply that broke off between two blocks of a file looks like a shorter file, so what was read is counted: EOFError
+    when it is not what the snapshot or the list of manifests says.
+    """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, tuple[ManifestEntry, ...]] = OrderedDict()
@@ -39,11 +43,11 @@ class Manifests:
         self._lock = threading.Lock()
 
     def of(self, snapshot: Snapshot, io: FileIO) -> tuple[ManifestFile, ...]:
-        return self._once(self._lists, snapshot.manifest_list, lambda: tuple(snapshot.manifests(io)), 8)
+        return self._once(self._lists, snapshot.manifest_list, lambda: _all_of(snapshot, io), 8)
 
     def entries(self, manifest: ManifestFile, io: FileIO) -> tuple[ManifestEntry, ...]:
         path = manifest.manifest_path
-        return self._once(self._kept, path, lambda: tuple(manifest.fetch_manifest_entry(io)), _KEPT)
+        return self._once(self._kept, path, lambda: _entries_of(manifest, io), _KEPT)
 
     def files(
         self, table: Table, snapshot: Snapshot, kind: LakeTable, starts: Iterable[date] | None
@@ -66,6 +70,25 @@ class Manifests:
             while len(kept) > limit:
                 kept.popitem(last=False)
         return value
+
+
+def _all_of(snapshot: Snapshot, io: FileIO) -> tuple[ManifestFile, ...]:
+    manifests = tuple(snapshot.manifests(io))
+    named = snapshot.summary.additional_properties.get("total-data-files") if snapshot.summary else None
+    if named is not None and sum(_live(manifest) for manifest in manifests) != int(named):
+        raise EOFError(f"{snapshot.manifest_list} does not list the {named} files of its snapshot")
+    return manifests
+
+
+def _entries_of(manifest: ManifestFile, io: FileIO) -> tuple[ManifestEntry, ...]:
+    entries = tuple(manifest.fetch_manifest_entry(io))
+    if len(entries) != _live(manifest):
+        raise EOFError(f"{manifest.manifest_path} has {len(entries)} of {_live(manifest)} entries")
+    return entries
+
+
+def _live(manifest: ManifestFile) -> int:
+    return (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
 
 
 def _may_hold(manifest: ManifestFile, values: Sequence[int]) -> bool:
