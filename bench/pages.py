@@ -34,7 +34,9 @@ PAGES = {
     "live_scoring": "analyst",
     "kpis": "manager",
     "fraud_rates": "manager",
+    "import_data": "admin",
     "retrain": "admin",
+    "backtest": "admin",
     "deploy": "admin",
     "loop_health": "admin",
 }

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from services.backtest_data import Portfolio
+from services.backtest_protocol import Request
+from services.backtest_report import Report, as_text
 from services.errors import ServiceError
 
 # Exit codes: the figures may be believed; nothing was tested; a check failed (the figures are printed all the same).
@@ -23,8 +26,10 @@ must not be used; 1: nothing was tested, with a sentence why; 2: wrong arguments
 
 def add_to(commands: Any) -> None:
     one = commands.add_parser("backtest", help=HELP, description=_ABOUT)
-    one.add_argument("file", metavar="FILE", type=Path, help="CSV, Parquet or JSON lines")
-    one.add_argument("--mapping", metavar="MAP.toml", type=Path, required=True, help="what the file's columns mean")
+    what = one.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", metavar="FILE", type=Path, nargs="?", help="CSV, Parquet or JSON lines")
+    what.add_argument("--lake", action="store_true", help="the desk's own transactions instead of a file")
+    one.add_argument("--mapping", metavar="MAP.toml", type=Path, help="what the file's columns mean")
     one.add_argument("--from", dest="first", metavar="DATE", type=date.fromisoformat, required=True,
                      help="first day tested (UTC), included")  # fmt: skip
     one.add_argument("--to", dest="last", metavar="DATE", type=date.fromisoformat, required=True,
@@ -46,35 +51,11 @@ def add_to(commands: Any) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """The exit code; the report goes to standard output, sentences about failures to standard error."""
-    from services import backtest, backtest_source
-    from services.backtest_engine import PlanEngine
-    from services.backtest_protocol import Request
-    from services.backtest_report import as_text
-    from services.domain.mapping import read_mapping
-
+    if chosen.file is not None and chosen.mapping is None:
+        sys.stderr.write("A file needs --mapping MAP.toml, which says what its columns mean.\n")
+        return 2
     try:
-        request = Request(
-            chosen.first,
-            chosen.last,
-            train_days=chosen.train_days,
-            delay_days=chosen.delay_days,
-            test_days=chosen.test_days,
-            label_days=chosen.label_days,
-            most_ap=chosen.most_ap,
-            seed=chosen.seed,
-        )
-        _progress(chosen, "Reading the file", 0.0)
-        mapping = read_mapping(chosen.mapping)
-        data, notes = backtest_source.read_file(chosen.file, mapping)
-        report = backtest.run(
-            data,
-            PlanEngine(mapping),
-            request,
-            source=chosen.file.name,
-            progress=lambda step, share: _progress(chosen, step, share),
-            threads=chosen.threads,
-            notes=notes,
-        )
+        report = _report(chosen)
     except ServiceError as error:
         sys.stderr.write(f"{error.message}\n")
         return NOT_TESTED
@@ -83,6 +64,52 @@ def run(chosen: argparse.Namespace) -> int:
         if check.holds is False:
             sys.stderr.write(f"Not believable ({check.name}): {check.sentence}\n")
     return BELIEVABLE if report.believable else LEAK
+
+
+def _report(chosen: argparse.Namespace) -> Report:
+    from services import backtest  # numpy, xgboost and duckdb load only where they are used
+    from services.backtest_engine import PlanEngine
+
+    request = Request(
+        chosen.first,
+        chosen.last,
+        train_days=chosen.train_days,
+        delay_days=chosen.delay_days,
+        test_days=chosen.test_days,
+        label_days=chosen.label_days,
+        most_ap=chosen.most_ap,
+        seed=chosen.seed,
+    )
+    _progress(chosen, "Reading the transactions", 0.0)
+    data, notes = _read_lake(request) if chosen.lake else _read_file(chosen)
+    return backtest.run(
+        data,
+        PlanEngine(data.mapping),
+        request,
+        source="The desk's own transactions" if chosen.lake else chosen.file.name,
+        progress=lambda step, share: _progress(chosen, step, share),
+        threads=chosen.threads,
+        notes=notes,
+    )
+
+
+def _read_file(chosen: argparse.Namespace) -> tuple[Portfolio, tuple[str, ...]]:
+    from services import backtest_source
+    from services.domain.mapping import read_mapping
+
+    return backtest_source.read_file(chosen.file, read_mapping(chosen.mapping))
+
+
+def _read_lake(request: Request) -> tuple[Portfolio, tuple[str, ...]]:
+    from services import backtest_source
+    from services.adapters.iceberg import IcebergLake
+    from services.domain.mapping import desk_mapping
+    from services.lake import Lake
+    from services.settings import Settings
+
+    settings = Settings.from_environment()
+    lake, now = Lake(IcebergLake(settings)), datetime.now(UTC)
+    return backtest_source.read_lake(lake, desk_mapping(settings.mapping), now=now, delay_days=request.delay_days)
 
 
 def _progress(chosen: argparse.Namespace, step: str, share: float) -> None:

@@ -44,6 +44,7 @@ class Portfolio:
     table: pa.Table
     labels: NDArray[np.int8]
     mapping: Mapping | None = None
+    payer: str = "entity.customer"
     times: NDArray[np.int64] = field(init=False)
     days: NDArray[np.int64] = field(init=False)
     cards: NDArray[np.int64] = field(init=False)
@@ -54,7 +55,7 @@ class Portfolio:
         put("times", _numbers(self.table, "event_ms"))
         put("days", self.times // DAY_MS)
         put("amounts", _numbers(self.table, "amount_minor"))
-        put("cards", codes(self.table.column("entity.customer")))
+        put("cards", codes(self.table.column(self.payer)))
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -62,11 +63,11 @@ class Portfolio:
     def before(self, moment_ms: int) -> Portfolio:
         """The rows before a moment, as if nothing had been recorded since."""
         count = int(np.searchsorted(self.times, moment_ms, side="left"))
-        return Portfolio(self.table.slice(0, count), self.labels[:count], self.mapping)
+        return replace(self, table=self.table.slice(0, count), labels=self.labels[:count])
 
     def since(self, moment_ms: int) -> Portfolio:
         start = int(np.searchsorted(self.times, moment_ms, side="left"))
-        return Portfolio(self.table.slice(start), self.labels[start:], self.mapping)
+        return replace(self, table=self.table.slice(start), labels=self.labels[start:])
 
     def labelled(self, labels: NDArray[np.int8]) -> Portfolio:
         """The same transactions with other labels."""
@@ -83,13 +84,14 @@ def portfolio(table: pa.Table, mapping: Mapping | None) -> Portfolio:
     if len(currencies) > 1:
         named = ", ".join(sorted(currencies)[:5])
         raise InvalidData(f"The transactions are in {len(currencies)} currencies ({named}); amounts need one.")
-    if table.column("entity.customer").null_count:
-        raise InvalidData(f"{table.column('entity.customer').null_count:,} transactions do not say who pays.")
+    payer = f"entity.{next(iter(mapping.entities))}" if mapping else "entity.customer"
+    if table.column(payer).null_count:
+        raise InvalidData(f"{table.column(payer).null_count:,} transactions do not say who pays.")
     table = table.sort_by([("event_ms", "ascending"), ("transaction_id", "ascending")])
     labels = pc.fill_null(table.column("label"), UNKNOWN).to_numpy().astype(np.int8)
     if not (labels == 1).any():
         raise InvalidData("No transaction is labelled fraud: see which values mean fraud in the mapping ([label]).")
-    return Portfolio(table, labels, mapping)
+    return Portfolio(table, labels, mapping, payer)
 
 
 def known_moments(data: Portfolio, label_days: float) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ FEW_FRAUDS = 30
 # Of a category's values, those with most frauds are told; the others are one segment.
 MOST_VALUES = 12
 OTHERS = "all others"
+OWN = (("Category", "feature.category"), ("Channel", "feature.channel"), ("Merchant country", "feature.country"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,19 @@ def amount_bands(amounts_minor: NDArray[np.int64]) -> NDArray[Any]:
 
 def _dimensions(data: Portfolio) -> Iterator[tuple[str, NDArray[Any]]]:
     yield "Amount", amount_bands(data.amounts)
-    for plain in data.mapping.features if data.mapping else ():
-        if plain.kind == "category" and f"feature.{plain.name}" in data.table.column_names:
-            column = pc.fill_null(data.table.column(f"feature.{plain.name}").cast("string"), UNKNOWN)
-            yield plain.title, column.to_numpy().astype(object)
+    for title, name in _categories(data):
+        column = pc.fill_null(data.table.column(name).cast("string"), UNKNOWN)
+        yield title, column.to_numpy().astype(object)
+
+
+def _categories(data: Portfolio) -> Iterator[tuple[str, str]]:
+    """(title, column) of the mapping's categories; of the desk's own data, those that it always has."""
+    if data.mapping is None:
+        yield from ((title, name) for title, name in OWN if name in data.table.column_names)
+        return
+    for plain in data.mapping.features:
+        if plain.kind == "category":
+            yield plain.title, f"feature.{plain.name}"
 
 
 def _names(values: NDArray[Any], data: Portfolio, tested: list[Tested]) -> list[str]:

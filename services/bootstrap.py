@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services import bootstrap_loop, bootstrap_scoring
+from services import bootstrap_imports, bootstrap_loop, bootstrap_scoring
 from services.adapters.athena import AthenaEngine
 from services.adapters.iceberg import IcebergLake
 from services.adapters.iceberg_snapshots import IcebergSnapshots
@@ -24,6 +24,7 @@ from services.adapters.mongo.kpis import MongoKpiStore
 from services.adapters.mongo.transactions import MongoTransactionStore
 from services.adapters.s3 import ObjectStore
 from services.adapters.sagemaker import SageMaker
+from services.backtest_runs import BacktestRuns
 from services.cases import Cases
 from services.connectors import Connectors
 from services.deployment import DeploymentService
@@ -32,6 +33,7 @@ from services.domain.transaction_rules import rules_of
 from services.features import plan_of
 from services.flows import Flows
 from services.health import Health
+from services.importing_desk import Imports
 from services.intake import Intake
 from services.kpis import Kpis
 from services.lake import Lake
@@ -77,6 +79,8 @@ class Services:
     connectors: Connectors
     reconciliation: Reconciliation
     lake: Lake
+    backtests: BacktestRuns
+    imports: Imports
     close: Callable[[], None]
 
 
@@ -85,7 +89,13 @@ def build(settings: Settings | None = None) -> Services:
     db = connect(settings, app="fraud-desk-screens")
     pulse = connect(settings, timeout_seconds=PULSE_SECONDS, app="fraud-desk-pulse")
 
+    backtests = BacktestRuns()
+
+    imports = bootstrap_imports.build(settings)
+
     def close() -> None:
+        imports.close()
+        backtests.close()
         scoring.close()
         db.client.close()
         pulse.client.close()
@@ -139,6 +149,8 @@ def build(settings: Settings | None = None) -> Services:
         connectors=loop.connectors,
         reconciliation=loop.reconciliation,
         lake=lake,
+        backtests=backtests,
+        imports=imports,
         close=close,
     )
 

@@ -15,12 +15,17 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from services.backtest_runs import BacktestRuns
 from services.cases import Cases, Changed, Decided, Verdict
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue, decide
 from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.live_scoring import LiveScoring
+from services.live_scoring_write_back import WriteBack
+from services.scoring_runs import ScoringRuns
+from services.scoring_runs_files import RunFiles
+from services.scoring_runs_rows import OwnRows
 from services.transactions import (
     Alert,
     CaseEvent,
@@ -38,6 +43,7 @@ from services.transactions import (
     Transactions,
     sort_value,
 )
+from tests.pages.fakes_scoring import MemoryAudit, MemoryFrontDoor, MemoryObjects, MemoryRuns
 
 REVIEW, DECLINE = 0.62, 0.9
 MERCHANTS = (
@@ -342,11 +348,16 @@ def desk(store: MemoryStore | None = None, *, health: Any | None = None) -> Any:
     """A `Services` with everything that the analyst's pages use, and the store and its faults to play with."""
     store = store or MemoryStore()
     api = FakeScoringApi(store.faults)
+    live = LiveScoring(api, api, api)
+    files = RunFiles(MemoryObjects(store.faults))
     return SimpleNamespace(
         transactions=Transactions(store),
         cases=Cases(store),
-        live_scoring=LiveScoring(api, api, api),
+        live_scoring=live,
+        scoring_runs=ScoringRuns(MemoryRuns(), files, live, OwnRows, batch_rows=200, backoff_seconds=(0.02,)),
+        write_back=WriteBack(MemoryFrontDoor(), MemoryAudit()),
         health=health or FakeHealth(),
+        backtests=BacktestRuns(),
         faults=store.faults,
         store=store,
     )

@@ -43,7 +43,7 @@ def test_a_file_is_backtested_and_told_as_json(tmp_path: Path) -> None:
     assert told["folds"][0]["test_to"] == "2024-02-18"
     assert {segment["dimension"] for segment in told["segments"]} == {"Amount", "Kind of shop"}
     steps = [json.loads(line) for line in done.stderr.splitlines()]
-    assert steps[0] == {"step": "Reading the file", "share": 0.0}
+    assert steps[0] == {"step": "Reading the transactions", "share": 0.0}
     assert steps[-1]["share"] == 1.0
 
 
