@@ -19,7 +19,17 @@ VIEW: ViewportSize = {"width": 1366, "height": 768}
 SCREENS = {
     "analyst": ("queue", "transaction", "live_scoring"),
     "manager": ("queue", "kpis", "fraud_rates", "loop_health"),
-    "admin": ("queue", "live_scoring", "kpis", "fraud_rates", "loop_health", "import_data", "retrain", "backtest", "deploy"),
+    "admin": (
+        "queue",
+        "live_scoring",
+        "kpis",
+        "fraud_rates",
+        "loop_health",
+        "import_data",
+        "retrain",
+        "backtest",
+        "deploy",
+    ),
 }
 # What stays on a finished page: no skeletons, no running script.
 _BUSY = '[data-testid="stSkeleton"], [data-testid="stStatusWidget"], [data-stale="true"]'

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from services import mapped_file
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
 from services.domain.mapping import Mapping
@@ -41,6 +42,10 @@ class Run:
     """`problems`: the first MOST_SHOWN; the list of errors has all."""
 
     state: Import
+    began_at: datetime
+    # Where it went on, and about how many rows there are (None: not known before the end).
+    began_rows: int
+    expected: int | None
     problems: tuple[RowProblem, ...] = ()
 
 
@@ -53,9 +58,11 @@ class Imports:
         token_key: bytes | None,
         mapping_file: Path | None,
         ensure: Callable[[], None],
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         """`mapping_file` is the desk's own mapping; `ensure` makes the collections that an import needs."""
         self._store, self._clock, self._key, self._ensure = store, clock, token_key, ensure
+        self._on_close = on_close
         self.mapping_file = mapping_file
         self._lock, self._cancel = threading.Lock(), threading.Event()
         self._folder: Path | None = None
@@ -97,7 +104,7 @@ class Imports:
             errors = path.with_name("errors.csv")
             begun = importer.begin(path, mapping, started_by=actor.name, errors=errors, score_since=score_since)
             self._note(begun, actor, "requested")
-            self._run = Run(begun)
+            self._run = Run(begun, self._clock(), begun.rows, mapped_file.rows_about(path))
             self._cancel = threading.Event()
             arguments = (importer, begun, path, mapping, actor)
             self._thread = threading.Thread(target=self._work, args=arguments, name="import", daemon=True)
@@ -127,6 +134,7 @@ class Imports:
         self.wait(10.0)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        self._on_close()
 
     def _work(self, importer: Importer, begun: Import, path: Path, mapping: Mapping, actor: Actor) -> None:
         try:
@@ -141,7 +149,7 @@ class Imports:
 
     def _hear(self, state: Import, problems: Sequence[RowProblem]) -> None:
         assert self._run is not None
-        self._run = Run(state, (*self._run.problems, *problems)[:MOST_SHOWN])
+        self._run = replace(self._run, state=state, problems=(*self._run.problems, *problems)[:MOST_SHOWN])
 
     def _tell(self, state: Import) -> None:
         assert self._run is not None

@@ -25,10 +25,20 @@ from services.domain.mapping import Mapping, PlainFeature, canonical_columns
 from services.domain.mapping_checks import CURRENCY
 from services.domain.transaction_rules import EXPONENTS, shown
 from services.errors import InvalidData
-from services.mapped_sources import RawBatch, RowProblem, Source, open_source
+from services.mapped_sources import ParquetSource, RawBatch, RowProblem, Source, open_source
 from services.mapped_values import Column
 
-__all__ = ["BATCH_ROWS", "Batch", "RowProblem", "exponent_of", "header", "open_source", "read", "read_all"]
+__all__ = [
+    "BATCH_ROWS",
+    "Batch",
+    "RowProblem",
+    "exponent_of",
+    "header",
+    "open_source",
+    "read",
+    "read_all",
+    "rows_about",
+]
 
 BATCH_ROWS = 50_000
 _DEGREES = {"lon": 180.0, "lat": 90.0}
@@ -83,6 +93,17 @@ def read_all(
 def header(path: str | Path) -> tuple[str, ...]:
     """The names of the file's columns (of JSON lines: those of its first objects)."""
     return open_source(Path(path)).names
+
+
+def rows_about(path: Path) -> int | None:
+    """How many rows there are: Parquet says it, of text lines are counted; None where it is packed."""
+    source = open_source(path)
+    if isinstance(source, ParquetSource):
+        return source.rows
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return None
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(2**20), b""))
 
 
 def schema_of(mapping: Mapping) -> pa.Schema:

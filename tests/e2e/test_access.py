@@ -47,7 +47,14 @@ def test_a_deep_link_survives_signing_in(desk: Desk, chromium: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "path"), [("analyst", "retrain"), ("analyst", "deploy"), ("analyst", "kpis"), ("manager", "deploy")]
+    ("role", "path"),
+    [
+        ("analyst", "retrain"),
+        ("analyst", "deploy"),
+        ("manager", "import_data"),
+        ("analyst", "kpis"),
+        ("manager", "deploy"),
+    ],
 )
 def test_a_role_without_the_permission_is_refused_in_words(desk: Desk, signed_in: Any, role: str, path: str) -> None:
     page = signed_in(role)
