@@ -31,7 +31,7 @@ def records_of(text: str) -> list[Any]:
     if len(text) > MAX_CHARACTERS:
         raise InvalidData(f"This is {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Send it as a file.")
     found = _parsed(text)
-    records = found if isinstance(found, list) else [found]
+    records = [found] if isinstance(found, _Pairs) or not isinstance(found, list) else found
     if not records:
         raise InvalidData("The list is empty; there is nothing to score.")
     if len(records) > MAX_ROWS:

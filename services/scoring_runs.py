@@ -90,6 +90,10 @@ class ScoringRuns:
         self._closing = threading.Event()
         self._threads: dict[str, threading.Thread] = {}
 
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a file as they are usually named."""
+        return self._rows().columns
+
     def start(self, file: IO[bytes], name: str, *, actor: Actor) -> ScoringRun:
         """Keep the file and begin. Raises Denied, InvalidData for a file that does not fit, Conflict while the person
         has another run under way, Unavailable; nothing is begun then."""

@@ -49,7 +49,10 @@ class Checked:
 
 
 class Rows(Protocol):
-    """Reads files of one shape."""
+    """Reads files of one shape, whose usual columns are `columns`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def check_header(self, path: Path) -> None:
         """Raises InvalidData with everything that is wrong with the file as a file."""
@@ -60,6 +63,8 @@ class Rows(Protocol):
 
 class OwnRows:
     """Files in the contract's own columns."""
+
+    columns = (*REQUIRED, *OPTIONAL)
 
     def check_header(self, path: Path) -> None:
         names = open_source(path).names
@@ -109,6 +114,10 @@ class MappedRows:
                 "as at the import. Nothing was scored."
             )
         self._mapping, self._key, self._rules = replace(mapping, label=None), token_key, rules_of(mapping)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._mapping.columns
 
     def check_header(self, path: Path) -> None:
         next(mapped_file.read(path, self._mapping, batch_rows=1), None)

@@ -174,7 +174,7 @@ def draw() -> tuple[Fields, bool]:
             _choice("Currency", "currency", ("EUR", "USD", "GBP", "CHF", "JPY"), held, own=True)
         with st.container(horizontal=True, horizontal_alignment="right"):
             sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
-    return _fields(), sent
+    return fields(), sent
 
 
 def _choice(label: str, name: str, options: tuple[str, ...], held: Mapping[str, Any], *, own: bool = False) -> None:
@@ -185,7 +185,10 @@ def _choice(label: str, name: str, options: tuple[str, ...], held: Mapping[str, 
     )  # fmt: skip
 
 
-def _fields() -> Fields:
+def fields() -> Fields:
+    """What the form holds, or the plain defaults before it was drawn."""
+    if f"{_PREFIX}amount" not in st.session_state:
+        return DEFAULTS
     values = {name: st.session_state.get(_PREFIX + name) for name in Fields.__dataclass_fields__}
     text = {name: str(value or "").strip() for name, value in values.items() if name != "amount"}
     return Fields(amount=float(values["amount"] or 0.0), **text)

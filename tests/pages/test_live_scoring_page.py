@@ -1,16 +1,24 @@
-"""Live scoring: one payment, a file, and what stands in the way of either."""
+"""Live scoring: one payment, what if, pasted JSON, a file, and what stands in the way of each."""
 
 from __future__ import annotations
 
+import io
+import json
+import time
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from services.access import Actor, Role
 from services.errors import InvalidData
+from services.scoring_runs_rows import REQUIRED
+from services.scoring_runs_state import RunState
 from tests.pages.conftest import Open, failed, text_of
 from ui import scoring_csv
 
-HEADER = ",".join(scoring_csv.REQUIRED)
+HEADER = ",".join(REQUIRED)
+ANALYST = Actor("s-analyst", "Analyst Person", Role.ANALYST)
 
 
 def line(identifier: str, *, amount: str = "12999", country: str = "DE") -> str:
@@ -22,6 +30,17 @@ def line(identifier: str, *, amount: str = "12999", country: str = "DE") -> str:
 
 def send(at: Any) -> Any:
     return next(b for b in at.button if b.label == "Score").click().run()
+
+
+def ended(desk: Any, run_id: str) -> Any:
+    desk.scoring_runs.wait(run_id, 10.0)
+    return desk.scoring_runs.get(run_id, actor=ANALYST)
+
+
+def upload(at: Any, data: bytes, name: str = "payments.csv") -> Any:
+    at.file_uploader[0].set_value((name, data, "text/csv")).run()
+    assert failed(at) == []
+    return at.button(key="live-score-file").click().run()
 
 
 def test_a_payment_is_scored_with_reasons_decision_and_latency(open_page: Open) -> None:
@@ -86,55 +105,138 @@ def test_managers_are_refused_in_a_sentence(open_page: Open) -> None:
     assert not at.button or all(b.label != "Score" for b in at.button)
 
 
-def test_a_file_is_checked_row_by_row_and_its_good_rows_can_be_scored(open_page: Open) -> None:
-    at = open_page("analyst", "live_scoring", live_input="File of payments")
-    data = "\n".join([HEADER, line("a"), line("b", amount="abc", country="Germany"), line("c", amount="99999")])
-    at.file_uploader[0].set_value(("payments.csv", data.encode(), "text/csv")).run()
+def test_what_if_asks_once_a_change_and_shows_which_reasons_changed_most(
+    open_page: Open, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    score = desk.live_scoring.score
+    monkeypatch.setattr(desk.live_scoring, "score", lambda records, **k: asked.append(records) or score(records, **k))
+    at = open_page("analyst", "live_scoring", live_input="What if")
+    assert failed(at) == []
+    assert "Nothing is changed yet" in text_of(at)
+    at.run()
+    assert len(asked) == 1
+    slider = next(s for s in at.slider if s.key == "what-if-amount")
+    slider.set_value(slider.max).run()
+    assert failed(at) == []
+    assert len(asked) == 2
+    assert asked[1][1]["amount_minor"] > asked[1][0]["amount_minor"]
+    assert "against as it is" in text_of(at)
+    at.button(key="what-if-reset").click().run()
+    assert "Nothing is changed yet" in text_of(at)
+
+
+def test_what_if_without_the_scoring_api_is_a_sentence_and_keeps_the_choices(open_page: Open, desk: Any) -> None:
+    at = open_page("analyst", "live_scoring", live_input="What if")
+    desk.faults.down = {"the scoring API"}
+    at.selectbox(key="what-if-device").set_value("Never seen before").run()
+    assert failed(at) == []
+    assert "the scoring API is not reachable" in text_of(at)
+    desk.faults.down = set()
+    at.run()
+    assert at.selectbox(key="what-if-device").value == "Never seen before"
+    assert "Changed" in text_of(at)
+
+
+def test_pasted_json_is_scored_as_one_or_many(open_page: Open) -> None:
+    at = open_page("analyst", "live_scoring", live_input="Pasted JSON")
+    next(b for b in at.button if b.label == "Example").click().run()
+    record = json.loads(at.text_area(key="live-json").value)
+    send(at)
+    assert failed(at) == []
+    assert "in all: features" in text_of(at)
+    at.text_area(key="live-json").set_value(json.dumps([record, {**record, "transaction_id": "t-2"}]))
+    send(at)
+    assert failed(at) == []
+    assert "2 scored" in text_of(at)
+
+
+def test_nan_in_pasted_json_is_refused_with_its_place(open_page: Open) -> None:
+    at = open_page("analyst", "live_scoring", live_input="Pasted JSON")
+    at.text_area(key="live-json").set_value('[{"amount_minor": NaN, "attributes": {"x": -Infinity}}, {"a": 1e999}]')
+    send(at)
     assert failed(at) == []
     problems = at.dataframe[0].value
-    assert list(problems["Line"]) == [3, 3]
-    assert set(problems["Field"]) == {"amount_minor", "merchant.country"}
-    at.button(key="live-score-file").click().run()
+    assert list(problems["Field"]) == ["amount_minor", "attributes.x", "a"]
+    assert list(problems["Row"]) == [1, 1, 2]
+
+
+def test_only_those_who_may_write_back_and_twice_changes_nothing(open_page: Open) -> None:
+    at = send(open_page("analyst", "live_scoring"))
+    assert not [b for b in at.button if b.key == "write-back-one"]
+    at = send(open_page("admin", "live_scoring"))
+    at.button(key="write-back-one").click().run()
     assert failed(at) == []
-    results = at.dataframe[1].value
-    assert list(results["id"]) == ["c", "a"]
-    assert list(results["row"]) == [4, 2]
+    assert "1 written" in "".join(s.value for s in at.success)
+    at.button(key="write-back-one").click().run()
+    assert "0 written, 1 known before (nothing changed)" in "".join(s.value for s in at.success)
+
+
+def test_a_file_is_scored_in_the_background_and_its_good_rows_are_kept(open_page: Open, desk: Any) -> None:
+    at = open_page("analyst", "live_scoring", live_input="File of payments")
+    assert "No file scored yet" in text_of(at)
+    data = "\n".join([HEADER, line("a"), line("b", amount="abc", country="Germany"), line("c", amount="99999")])
+    upload(at, data.encode())
+    run = ended(desk, desk.scoring_runs.runs(actor=ANALYST)[0].run_id)
+    assert (run.state, run.rows, run.scored, run.refused) == (RunState.DONE, 3, 2, 1)
+    at.run()
+    assert failed(at) == []
+    assert "2 scored" in text_of(at)
+    tops, problems = at.dataframe[0].value, at.dataframe[1].value
+    assert list(tops["id"]) == ["c", "a"]
+    assert list(tops["row"]) == [3, 1]
+    assert list(problems["row"]) == [2, 2]
+    assert set(problems["column"]) == {"amount_minor", "merchant.country"}
+    out = io.BytesIO()
+    desk.scoring_runs.write(run.run_id, out, what="results", form="parquet", actor=ANALYST)
+    assert pq.read_table(io.BytesIO(out.getvalue())).column("row").to_pylist() == [1, 3]
+
+
+def test_a_run_waits_for_a_model_that_is_down_and_can_be_cancelled_and_resumed(open_page: Open, desk: Any) -> None:
+    at = open_page("analyst", "live_scoring", live_input="File of payments")
+    desk.faults.down = {"the scoring API"}
+    upload(at, "\n".join([HEADER, *(line(f"t{i}") for i in range(500))]).encode())
+    run = desk.scoring_runs.runs(actor=ANALYST)[0]
+    deadline = time.monotonic() + 10
+    while desk.scoring_runs.get(run.run_id, actor=ANALYST).trouble is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    at.run()
+    assert failed(at) == []
+    assert "the scoring API is not reachable. It is tried again." in text_of(at)
+    at.button(key="live-run-cancel").click().run()
+    assert ended(desk, run.run_id).state is RunState.CANCELLED
+    desk.faults.down = set()
+    at.run()
+    at.button(key="live-run-resume").click().run()
+    run = ended(desk, run.run_id)
+    assert (run.state, run.rows, run.scored) == (RunState.DONE, 500, 500)
+    at.run()
+    at.button(key="live-run-delete").click().run()
+    assert "No file scored yet" in text_of(at)
 
 
 @pytest.mark.parametrize(
     ("data", "part"),
     [
-        (b"PK\x03\x04\x00\x00", "not a CSV file"),
-        ("é".encode("latin-1"), "not UTF-8"),
+        (b"PK\x03\x04\x00\x00", "zip or Excel file"),
         (b"transaction_id,amount_minor,color\n1,2,red\n", "missing columns: event_time"),
         (b"transaction_id,amount_minor,color\n1,2,red\n", "unknown columns: 'color'"),
-        (HEADER.encode(), "no rows"),
-        ("\n".join([HEADER, *(line(f"t{i}") for i in range(1001))]).encode(), "more than 1,000 rows"),
-        (b"x" * (scoring_csv.MAX_BYTES + 1), "at most 5 MB"),
+        (HEADER.encode(), "a header but no rows"),
         (",".join(f"c{i}" for i in range(600_000)).encode(), "600,000 columns; at most 120"),
         (f"{HEADER},channel,channel\n".encode(), "columns named twice: channel"),
-        (f'{HEADER}\n"{line("t1")}\n{line("t2")}"'.encode(), "Line 2 has a cell that does not end there"),
-        (f'{HEADER}\n"{"x" * 200_000}'.encode(), "cannot be read as CSV"),
+        (b"", "is empty"),
+        (b"[{}]", "one JSON array"),
+        (b"PAR1nonsense", "damaged"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_refused_with_everything_wrong_with_it(data: bytes, part: str) -> None:
+def test_a_file_that_cannot_be_read_is_refused_with_everything_wrong_with_it(desk: Any, data: bytes, part: str) -> None:
     with pytest.raises(InvalidData) as refused:
-        scoring_csv.parse(data)
+        desk.scoring_runs.start(io.BytesIO(data), "payments.csv", actor=ANALYST)
     assert part in refused.value.message
-
-
-def test_rows_keep_the_numbers_of_their_lines_where_lines_are_empty() -> None:
-    parsed = scoring_csv.parse(f"{HEADER}\n\n{line('a')}\n,,\n{line('b')}\n\n\n".encode())
-    assert [record.get("transaction_id") for record in parsed.records] == [None, "a", None, "b"]
-
-
-def test_an_attribute_with_a_dot_in_its_name_is_the_services_to_refuse(desk: Any) -> None:
-    data = f"{HEADER},attributes.a,attributes.a.b\n{line('t')},1,2\n".encode()
-    _, problems = desk.live_scoring.check(scoring_csv.parse(data).records)
-    assert [p.field for p in problems] == ["attributes.a.b"]
+    assert desk.scoring_runs.runs(actor=ANALYST) == ()
 
 
 def test_the_template_scores_as_it_is(desk: Any) -> None:
-    good, problems = desk.live_scoring.check(scoring_csv.parse(scoring_csv.template()).records)
-    assert problems == ()
-    assert good == [0]
+    run = desk.scoring_runs.start(io.BytesIO(scoring_csv.template()), "template.csv", actor=ANALYST)
+    run = ended(desk, run.run_id)
+    assert (run.scored, run.refused, run.first_problems) == (1, 0, ())
