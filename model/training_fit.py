@@ -27,7 +27,7 @@ _TRIAL_ROUNDS = 60
 _TRIAL_SHARE = 0.75
 # What exact splits must gain in the trial: less is chance, and they are slow.
 _TRIAL_MARGIN = 0.005
-# `auto` learns again from all rows up to so many cells: below, the newest fifth of the time is worth .002 to .008 of
+# `auto` learns again from all rows up to so many cells: below, the newest fifth of the time is worth .004 of
 # average precision a week later; beyond, a second fit costs more than it brings.
 REFIT_CELLS = 20_000_000
 # A thread for each so many values: with fewer, waiting for each other costs more than is saved.
