@@ -17,6 +17,7 @@ BENCHMARKS = {
     "curate": "raw objects to Iceberg: rows a second into tables of 0.1 to 3 million rows, cost of a small commit",
     "charts": "fraud rates and a day's transactions at 1, 10 and 100 million, against pandas and DuckDB on the files",
     "train": "a training job on 1.2 million rows, Parquet to model, against the bare fit; peak memory of both",
+    "detection": "how much fraud is found, week by week, beside what was published on the same data",
     "score": "one transaction: model, endpoint over HTTP beside MLflow's and BentoML's, front door to stored score",
 }
 
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
         if name == "train":
             one.add_argument("--rows", type=int, default=1_200_000, metavar="N", help="training rows (default 1200000)")
+        if name == "detection":
+            one.add_argument("--data", metavar="FILE", help="the handbook's file (default: $FRAUD_DESK_HANDBOOK)")
         if name == "kills":
             one.add_argument("--kills", type=int, default=500, metavar="N", help="how many (default 500)")
             one.add_argument("--seed", type=int, default=1, metavar="N", help="of the plan (default 1)")
