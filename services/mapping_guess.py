@@ -31,7 +31,7 @@ _FRAUD_WORDS = ("1", "fraud", "yes", "y", "t", "chargeback", "bad")
 _NAMES: tuple[tuple[str, Role, str], ...] = (
     (r"(is_?|tx_?|flag_)?fraud(ulent)?(_?(flag|label|ind|indicator))?|label|class|target|chargeback", Role.LABEL, ""),
     (r"(label|fraud|chargeback)_.*(time|date|at|day)", Role.KNOWN_AT, ""),
-    (r"(trans(action)?|tx|payment|event|order)?_?(id|num|number|ref(erence)?|uuid)|trans(action)?id", Role.ID, ""),
+    (r"(trans(action)?|tx|payment|event|order)?_?(id|no|num|number|ref(erence)?|uuid)|trans(action)?id", Role.ID, ""),
     (r"merch(ant)?_(lat|latitude)", Role.MERCHANT_LAT, ""),
     (r"merch(ant)?_(lon|long|lng|longitude)", Role.MERCHANT_LON, ""),
     (r"(home_|customer_|cust_)?lat(itude)?", Role.HOME_LAT, ""),
