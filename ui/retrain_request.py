@@ -99,8 +99,9 @@ def explained(window: Window) -> str:
 DETAILS = (
     "The latest label known at the cut-off counts: fraud or genuine; inconclusive ones are left out. Without a label a "
     "transaction counts as genuine once it is 7 days old, younger ones are left out. Features are computed as they "
-    "stood at each transaction. The last fifth of the time validates: the split is by time, never at random. One "
-    "snapshot of the lake is pinned, so the experiment can be repeated."
+    "stood at each transaction. The last fifth of the time validates, never a random part: its earlier half says when "
+    "to stop, calibrates and sets thresholds, its later half only measures. Small sets then learn again from all "
+    "rows. One snapshot of the lake is pinned, so the experiment can be repeated."
 )
 
 
