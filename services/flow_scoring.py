@@ -90,7 +90,8 @@ class FlowScores:
         if not self._known:
             self._fitted = next((self._flows.of_model(version) for version in self._flows.recent_versions()[:1]), None)
             self._known = True
-        fitted, refused = self._fitted, list[FittedFlow | None]()
+        fitted = self._fitted
+        refused: list[FittedFlow | None] = []  # an annotation: the class itself is not loaded on a desk without flows
         for _ in range(_ATTEMPTS):
             rows = self.rows(fitted, vectors, transactions)
             try:
