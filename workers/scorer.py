@@ -139,16 +139,16 @@ class Scorer:
         states: MutableMapping[str, Any] = self._entities.load(sorted(keys))
         for key in keys - states.keys():
             states[key] = plan.new_state(key)
-        documents, vectors = [], []
+        documents, readings = [], []
         for item, (_, document) in zip(seen, batch.documents, strict=True):
             if isinstance(item, LabelEvent):
                 plan.observe_label(item, states)
-            elif document.get("history"):
-                plan.observe(item, states)
-            else:
+                continue
+            if not document.get("history"):
                 documents.append(document)
-                vectors.append(plan.step(item, states))
-        return Prepared(documents, vectors, dict(states))
+                readings.append(plan.read(item, states))
+            plan.observe(item, states)
+        return Prepared(documents, plan.vectors(readings), dict(states))
 
     def _labelled(self, batch: FeedBatch) -> Mapping[str, Any]:
         """The transactions of the batch's labels, where a label does not name every entity that learns from it."""

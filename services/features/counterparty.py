@@ -11,7 +11,6 @@ from math import nan
 from typing import Any, NamedTuple
 
 from services.features.arithmetic import Arithmetic, cap, floor
-from services.features.history import known_frauds
 from services.features.limits import COUNT_CAP, DAYS_CAP, RATIO_CAP
 from services.features.memory import DAY_MS, WINDOW_DAYS, WINDOW_MS, State
 
@@ -75,9 +74,7 @@ def read(s: State | None, at: int, payer: Name | None) -> Traffic:
         length,
         at - s["first"] if s["first"] is not None else 0,
         others(s["payers"], at, WINDOW_MS, payer) if "payers" in s else 0,
-        known_frauds(frauds, at, 1) if frauds else 0,
-        known_frauds(frauds, at, 7) if frauds else 0,
-        known_frauds(frauds, at, 28) if frauds else 0,
+        *(recent_frauds(frauds, at) if frauds else (0, 0, 0)),
         _rate_frauds(s, at) if s["fraud_days"] else 0,
         run[0] if run else 0,
         at - run[1] if run else 0,
@@ -103,10 +100,29 @@ def _days(s: State, at: int) -> tuple[int, int, int, int, int]:
 
 
 def others(seen: dict[str, list[Any]], at: int, window_ms: int, name: Name | None) -> int:
-    """How many names other than `name` were met in the window."""
-    used = seen["used"]
-    since, until = bisect_left(used, at - window_ms), bisect_right(used, at)
-    return until - since - (1 if name in seen["names"][since:until] else 0)
+    """How many names other than `name` were met in the window; counting ends at COUNT_CAP."""
+    names, used, since, found = seen["names"], seen["used"], at - window_ms, 0
+    place = len(used) - 1
+    while place >= 0 and used[place] >= since and found < COUNT_CAP:
+        if used[place] <= at and names[place] != name:
+            found += 1
+        place -= 1
+    return found
+
+
+def recent_frauds(frauds: list[list[Any]], at: int) -> tuple[int, int, int]:
+    """Frauds that became known in the last day, 7 and 28 days."""
+    month, week, day = at - 28 * DAY_MS, at - 7 * DAY_MS, at - DAY_MS
+    in_month = in_week = in_day = 0
+    for entry in reversed(frauds):
+        known = entry[1]
+        if known < month:
+            break
+        if known <= at:
+            in_month += 1
+            in_week += known >= week
+            in_day += known >= day
+    return in_day, in_week, in_month
 
 
 def _rate_frauds(s: State, at: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.domain.mapping import Mapping
-from services.features.plan import Kind, Number, Plan, Role
+from services.features.plan import Kind, Number, Plan
+from services.features.roles import Role
 
 # Kinds that have amounts, habits and places of their own, as the customer has.
 _PAYERS = ("customer", "card", "account")

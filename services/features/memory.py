@@ -179,7 +179,8 @@ def add_verdict(
 ) -> tuple[bool, list[list[Any]], bool]:
     """Record a verdict. Returns (a fraud was added, the entries that ended, whether they ended by being cleared).
 
-    A second fraud verdict on a transaction (an analyst's, then its chargeback) is not counted twice; a verdict other
+    A second fraud verdict on a transaction (an analyst's, then its chargeback) is not counted twice and can only move
+    the moment it became known back, which does not happen when verdicts come in that order; a verdict other
     than fraud takes the transaction out, and a later fraud verdict puts it back from that moment. Of more than
     FRAUDS_MAX the one known for longest falls out; a verdict on it is then like one on a transaction never heard of.
     """
@@ -187,6 +188,11 @@ def add_verdict(
     for place, entry in enumerate(frauds):
         if entry[0] == transaction_id:
             if fraud:
+                if known_ms < entry[1]:
+                    _count(s, entry[1] // DAY_MS, -1)
+                    _count(s, known_ms // DAY_MS, 1)
+                    entry[1] = known_ms
+                    frauds.sort(key=_known)
                 return False, [], False
             del frauds[place]
             _count(s, entry[1] // DAY_MS, -1)

@@ -29,7 +29,8 @@ from services.features.memory import (
     new_counterparty,
     new_history,
 )
-from services.features.plan import Plan, Role, feature_name
+from services.features.plan import Plan, feature_name
+from services.features.roles import Role
 from services.features.stragglers import Late, disordered, walk
 from services.features.verdicts import Spans, Verdicts, of_group, relevant, spans
 from services.features.windows import histories, traffic

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from services.features import online
 from services.features.inputs import Event, LabelEvent
 from services.features.memory import State
 from services.features.plan import Plan
+
+# Formulas are worked out for so many transactions together.
+_BATCH = 1_000
 
 
 def replay(
@@ -22,13 +26,15 @@ def replay(
 
     A label known at or before an event's time is applied before the event; labels left over after the last event are
     applied at the end, so that the returned states are what scoring goes on from. Events of one millisecond keep the
-    order they are given in. `on_row` gets each event at or after `since_ms` (all, where None) with its vector;
-    earlier events only build state. `states` are continued in place; ValueError when either input goes back in time.
+    order they are given in. `on_row` gets each event at or after `since_ms` (all, where None) with its vector, in
+    their order and some time after it was observed; earlier events only build state. `states` are continued in
+    place; ValueError when either input goes back in time.
     """
     states = {} if states is None else states
     waiting = iter(labels)
     label = next(waiting, None)
     at_ms, known_ms = -(2**63), -(2**63)
+    readings: list[online.Reading] = []
     for event in events:
         if event.at_ms < at_ms:
             raise ValueError(f"events are not in time order at {event.transaction_id}")
@@ -37,12 +43,22 @@ def replay(
             known_ms = _apply(plan, label, states, known_ms)
             label = next(waiting, None)
         if on_row is not None and (since_ms is None or at_ms >= since_ms):
-            on_row(event, plan.compute(event, states))
+            readings.append(online.read(plan, event, states))
+            if len(readings) == _BATCH:
+                _hand_over(plan, readings, on_row)
         plan.observe(event, states)
+    if on_row is not None:
+        _hand_over(plan, readings, on_row)
     while label is not None:
         known_ms = _apply(plan, label, states, known_ms)
         label = next(waiting, None)
     return states
+
+
+def _hand_over(plan: Plan, readings: list[online.Reading], on_row: Callable[[Event, list[float]], None]) -> None:
+    for reading, vector in zip(readings, online.vectors(plan, readings), strict=True):
+        on_row(reading.event, vector)
+    readings.clear()
 
 
 def _apply(plan: Plan, label: LabelEvent, states: dict[str, State], known_ms: int) -> int:

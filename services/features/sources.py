@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from services.features.inputs import Event, LabelEvent, epoch_ms
-from services.features.plan import Plan, Role
+from services.features.plan import Plan
+from services.features.roles import Role
 
 _FIELDS = {
     "entity.customer": ("customer_id", ()),

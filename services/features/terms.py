@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from services.features.counterparty import SUFFIXES as COUNTERPARTY
 from services.features.history import SUFFIXES as HISTORY
-from services.features.plan import Kind, Number, Plan, Role, feature_name
+from services.features.plan import Kind, Number, Plan, feature_name
+from services.features.roles import Role
 from services.features.wording import (
     FeatureSpec,
     above,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf, isnan, nan
 
 import pytest
 
-from services.features import FEATURES, reasons
+from services.features import DEMO
+from services.features import reasons as reasons_of
 from services.features.wording import duration, times
 
-PLACE = {spec.name: place for place, spec in enumerate(FEATURES)}
+PLACE = {name: place for place, name in enumerate(DEMO.names)}
+reasons = partial(reasons_of, plan=DEMO)
 
 
 def vector(**values: float) -> list[float]:
-    out = [nan] * len(FEATURES)
+    out = [nan] * len(DEMO.names)
     for name, value in values.items():
         out[PLACE[name]] = value
     return out
 
 
 def contributions(**values: float) -> list[float]:
-    return [values.get(spec.name, 0.0) for spec in FEATURES]
+    return [values.get(name, 0.0) for name in DEMO.names]
 
 
 def test_an_amount_reads_against_the_customers_own() -> None:
@@ -52,7 +55,7 @@ def test_what_raises_the_risk_comes_first_each_by_strength() -> None:
 
 def test_a_missing_value_says_so() -> None:
     (reason,) = reasons(vector(), contributions(travel_kmh=0.3))
-    assert reason.text == "Speed since the card was last present: not known"
+    assert reason.text == "Speed since the last known place: not known"
     assert reason.value is None
     assert reason.normal is None
 
@@ -69,8 +72,8 @@ def test_counts_agree_in_number() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0, 12.0, 700_000.0])
 def test_every_feature_has_words_for_every_value(value: float) -> None:
-    v = [value] * len(FEATURES)
-    for reason in reasons(v, [1.0] * len(FEATURES), limit=len(FEATURES)):
+    v = [value] * len(DEMO.names)
+    for reason in reasons(v, [1.0] * len(DEMO.names), limit=len(DEMO.names)):
         assert reason.text[0].isupper() or reason.text[0].isdigit()
         assert "nan" not in reason.text
         assert str(inf) not in reason.text
