@@ -43,6 +43,10 @@ GROUPS: dict[str, tuple[Screen, ...]] = {
     "Admin": (
         Screen("loop_health", "Loop health", "sync", Permission.VIEW_HEALTH, "Every hop of the loop, and its lag."),
         Screen("import_data", "Import", "database_upload", Permission.IMPORT, "Transactions of your own, mapped."),
+        Screen(
+            "training_data", "Training data", "table_chart", Permission.VIEW_TRAINING,
+            "Choose, look at, shape and freeze what a model learns from.",
+        ),
         Screen("retrain", "Retrain", "model_training", Permission.VIEW_TRAINING, "Experiments and their results."),
         Screen("backtest", "Backtest", "history", Permission.VIEW_TRAINING, "What the model would have found."),
         Screen("deploy", "Deploy", "rocket_launch", Permission.VIEW_DEPLOYMENT, "Which model scores, and its history."),

@@ -30,8 +30,10 @@ from services.kpis import Backlog, Kpis
 from services.models import Models, Package, properties
 from services.training import Experiment, ExperimentState, TimelineEntry, Training
 from tests.pages.fakes import Faults
+from tests.pages.fakes_imports import imports
 from tests.pages.fakes_loop import loop_desk
 from tests.pages.fakes_rates import AskedRates
+from tests.pages.fakes_training_data import training_desk
 
 S = ExperimentState
 
@@ -320,8 +322,10 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
         training=Training(store=store, logs=FakeLogs(faults)),
         models=models,
         deployment=DeploymentService(store=deployments, endpoints=endpoints, models=models, endpoint_name="fraud-desk"),
+        imports=imports(faults),
         health=FakeHops(faults, () if empty else healthy_hops(now)),
         **loop_desk(faults, now, empty=empty),
+        **training_desk(faults, empty=empty),
         faults=faults,
         stores=SimpleNamespace(experiments=store, deployments=deployments, endpoints=endpoints),
     )
