@@ -18,6 +18,7 @@ BENCHMARKS = {
     "charts": "fraud rates and a day's transactions at 1, 10 and 100 million, against pandas and DuckDB on the files",
     "train": "a training job on 1.2 million rows, Parquet to model, against the bare fit; peak memory of both",
     "detection": "how much fraud is found, week by week, beside what was published on the same data",
+    "features": "offline rows a second against pandas, online milliseconds on MongoDB, one entity's long history",
     "score": "one transaction: model, endpoint over HTTP beside MLflow's and BentoML's, front door to stored score",
 }
 

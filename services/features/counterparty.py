@@ -100,14 +100,15 @@ def _days(s: State, at: int) -> tuple[int, int, int, int, int]:
 
 
 def others(seen: dict[str, list[Any]], at: int, window_ms: int, name: Name | None) -> int:
-    """How many names other than `name` were met in the window; counting ends at COUNT_CAP."""
-    names, used, since, found = seen["names"], seen["used"], at - window_ms, 0
-    place = len(used) - 1
-    while place >= 0 and used[place] >= since and found < COUNT_CAP:
-        if used[place] <= at and names[place] != name:
-            found += 1
-        place -= 1
-    return found
+    """How many names other than `name` were met in the window; not more than COUNT_CAP."""
+    used, since = seen["used"], at - window_ms
+    if not used or used[-1] < since:
+        return 0
+    begin = bisect_left(used, since)
+    end = len(used) if used[-1] <= at else bisect_right(used, at)
+    if end - begin > COUNT_CAP:
+        return int(COUNT_CAP)
+    return end - begin - (1 if name in seen["names"][begin:end] else 0)
 
 
 def recent_frauds(frauds: list[list[Any]], at: int) -> tuple[int, int, int]:
