@@ -14,9 +14,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from services.access import system
 from services.domain.mapping import read_mapping
 from services.importing import Importer
-from services.importing_state import Import, ImportState
+from services.importing_state import Import, ImportState, audited
 from services.mapped_file import RowProblem
 from services.settings import Settings
 from services.worker_status import utc_now
@@ -54,12 +55,15 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
     db = connect(settings, timeout_seconds=20.0, app="fraud-desk-import")
     try:
         schema.ensure(db)
-        importer = Importer(MongoImports(db), clock=utc_now, token_key=key)
+        store, actor = MongoImports(db), system("import")
+        importer = Importer(store, clock=utc_now, token_key=key)
         begun = importer.begin(chosen.file, mapping, started_by="import", errors=errors, score_since=chosen.score_since)
+        store.note(audited(begun, actor, "requested", at=utc_now()))
         if begun.rows:
             _say(f"Going on after row {begun.rows:,} of {begun.file_name}.")
         with _cancelled_by_signals() as cancel:
             ended = importer.run(begun, chosen.file, mapping, on_progress=_teller(begun), cancel=cancel)
+        store.note(audited(ended, actor, str(ended.state), at=utc_now()))
     finally:
         db.client.close()
     _report(ended, chosen.json)

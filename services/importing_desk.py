@@ -24,7 +24,7 @@ from services.domain.mapping import Mapping
 from services.errors import Conflict, ServiceError
 from services.importing import Importer, ImportStore
 from services.importing_preview import Preview, preview
-from services.importing_state import Import, ImportState
+from services.importing_state import Import, ImportState, audited
 from services.mapped_file import RowProblem
 
 log = logging.getLogger(__name__)
@@ -161,8 +161,4 @@ class Imports:
         self._tell(failed)
 
     def _note(self, state: Import, actor: Actor, outcome: str) -> None:
-        after = {"file": state.file_name, "mapping": state.mapping_name, "rows": state.rows, "accepted": state.accepted}
-        entry_id = f"import:{state.import_id}:{state.owner}:{outcome}"
-        self._store.note(
-            AuditEntry(entry_id, self._clock(), actor, "import data", state.import_id, after=after, outcome=outcome)
-        )
+        self._store.note(audited(state, actor, outcome, at=self._clock()))

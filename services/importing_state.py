@@ -7,6 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from services.access import Actor
+from services.audit import AuditEntry
+
 
 class ImportState(StrEnum):
     RUNNING = "running"
@@ -65,6 +68,12 @@ class Stored:
     row: int | None
     same: bool
     labelled_at: datetime | None
+
+
+def audited(state: Import, actor: Actor, outcome: str, *, at: datetime) -> AuditEntry:
+    after = {"file": state.file_name, "mapping": state.mapping_name, "rows": state.rows, "accepted": state.accepted}
+    entry_id = f"import:{state.import_id}:{state.owner}:{outcome}"
+    return AuditEntry(entry_id, at, actor, "import data", state.import_id, after=after, outcome=outcome)
 
 
 def as_document(state: Import) -> dict[str, Any]:

@@ -106,9 +106,9 @@ def _details(draft: Draft, key: str) -> Draft:
     """What no column says: the time's unit and origin, the currency, what fraud is called, when it becomes known."""
     moment = draft.time
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        name = st.text_input("Name of the data", draft.name, key=f"{key}-name", width=180)
+        name = st.text_input("Name of the data", draft.name, key=f"{key}-name", width=150)
         kind = st.selectbox(
-            "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=130,
+            "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=125,
             format_func={"datetime": "date and time", "number": "a count"}.__getitem__,
         )  # fmt: skip
         if kind == "number":
@@ -122,15 +122,15 @@ def _details(draft: Draft, key: str) -> Draft:
             moment = TimeColumn(moment.column, "number", unit, start)
         else:
             zone = st.text_input(
-                "Time zone", moment.zone, key=f"{key}-zone", width=130, help="Of times without an offset."
+                "Time zone", moment.zone, key=f"{key}-zone", width=110, help="Of times without an offset."
             )
             form = st.text_input(
-                "Format", moment.format or "", key=f"{key}-format", width=150, placeholder="ISO 8601",
+                "Format", moment.format or "", key=f"{key}-format", width=130, placeholder="ISO 8601",
                 help="Only where times are not like 2026-01-31 12:00:00, as in %d/%m/%Y %H:%M.",
             )  # fmt: skip
             moment = TimeColumn(moment.column, "datetime", zone=zone or "UTC", format=form or None)
         if draft.column(Role.CURRENCY) is None:
-            draft = replace(draft, currency=st.text_input("Currency", draft.currency, key=f"{key}-currency", width=90))
+            draft = replace(draft, currency=st.text_input("Currency", draft.currency, key=f"{key}-currency", width=80))
         if draft.column(Role.LABEL) is not None:
             fraud = st.text_input(
                 "Fraud is",
@@ -141,7 +141,7 @@ def _details(draft: Draft, key: str) -> Draft:
             )
             words = tuple(word.strip() for word in fraud.split(",") if word.strip())
             delay = st.number_input(
-                "Known after (days)", 0.0, 400.0, draft.delay_days, key=f"{key}-delay", width=150,
+                "Known after (days)", 0.0, 400.0, draft.delay_days, key=f"{key}-delay", width=140,
                 help="How long after a payment its label is known; not used where a column says it.",
             )  # fmt: skip
             draft = replace(draft, fraud=words, delay_days=delay)

@@ -29,6 +29,11 @@ def show(found: Preview) -> None:
             hide_index=True,
             key="import-preview",
             height="content" if good <= 8 else 320,
+            column_config={
+                "Row": st.column_config.NumberColumn(width=56, format="%d"),
+                "Amount": st.column_config.NumberColumn(format="%,.2f"),
+                "Time (UTC)": st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss", timezone="UTC"),
+            },
             alt="The first rows as the desk would keep them",
         )
 
@@ -43,7 +48,10 @@ def problems(found: Sequence[RowProblem], *, key: str) -> None:
         hide_index=True,
         key=key,
         height="content" if len(found) <= 6 else 240,
-        column_config={"Row": st.column_config.NumberColumn(width="small", format="%d")},
+        column_config={
+            "Row": st.column_config.NumberColumn(width=72, format="%d"),
+            "Column": st.column_config.TextColumn(width=160),
+        },
         alt="What is wrong, by row and column",
     )
 
