@@ -147,7 +147,9 @@ def _front_door(db: Any, function: Any, name: str, sample: dict[str, Any]) -> li
             record = base | {"transaction_id": identifier, "event_time": datetime.now(UTC).isoformat()}
             begun = time.perf_counter()
             reply = function.invoke(FunctionName=name, Payload=orjson.dumps({"transactions": [record]}))
-            reply["Payload"].read()
+            with reply["Payload"] as stream:
+                said = stream.read()
+            assert orjson.loads(said).get("statusCode") == 200, said
             while (change := changes.next())["documentKey"]["_id"] != identifier:
                 pass
             if number >= 5:
