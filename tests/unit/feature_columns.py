@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from services.features import Plan, State
+from services.features import Event, Plan, State
 from services.features.columns import read_labels, read_transactions
 from services.features.plan import Kind, Number
 from services.features.roles import Role
@@ -90,11 +90,18 @@ def scored(
     out = np.empty((len(rows), len(plan.names)))
     readings: list[Any] = []
     waiting = done = 0
-    for row, arrival in enumerate(rows.arrival.tolist()):
+    words = [[*found.words.to_pylist(), None] for found in rows.names]
+    names = list(
+        zip(*([w[c] for c in found.code.tolist()] for w, found in zip(words, rows.names, strict=True)), strict=True)
+    )
+    points = [_points(columns, len(rows)) for columns in (rows.place, rows.home)]
+    numbers = list(zip(*(column.tolist() for column in rows.numbers), strict=True)) or [()] * len(rows)
+    moments = zip(rows.arrival.tolist(), rows.at.tolist(), rows.amount.tolist(), strict=True)
+    for row, (arrival, at, amount) in enumerate(moments):
         while waiting < len(known) and known.known[waiting] <= arrival:
             plan.observe_label(known.event(waiting, rows), states)
             waiting += 1
-        event = rows.event(row)
+        event = Event(str(row), at, amount, names[row], numbers[row], points[0][row], points[1][row])
         readings.append(plan.read(event, states))
         plan.observe(event, states)
         if stored:
@@ -104,6 +111,12 @@ def scored(
             out[rows.given[done : row + 1]] = plan.vectors(readings)
             readings, done = [], row + 1
     return out, states
+
+
+def _points(columns: Any, count: int) -> list[tuple[float, float] | None]:
+    if columns is None:
+        return [None] * count
+    return [None if lon != lon or lat != lat else (lon, lat) for lon, lat in zip(*columns, strict=True)]
 
 
 def differences(plan: Plan, one: NDArray[Any], other: NDArray[Any]) -> dict[str, int]:

@@ -19,14 +19,14 @@ def upto(columns: dict[str, Any], chosen: Any) -> dict[str, Any]:
 
 
 def test_no_number_differs_over_a_hundred_thousand_transactions_with_late_ones_and_changed_verdicts() -> None:
-    transactions, labels = history(100_000, seed=11, entities=4_000, late=0.002)
+    transactions, labels = history(100_000, seed=11, entities=4_000, late=0.001)
     online, _ = scored(NARROW, transactions, labels)
     assert differences(NARROW, NARROW.matrix(transactions, labels), online) == {}
 
 
 @pytest.mark.parametrize(("late", "entities"), [(0.0, 60), (0.001, 300), (0.05, 300)])
 def test_no_number_differs_for_any_kind_of_feature(late: float, entities: int) -> None:
-    transactions, labels = history(6_000, seed=12, entities=entities, late=late)
+    transactions, labels = history(4_000, seed=12, entities=entities, late=late)
     online, _ = scored(WIDE, transactions, labels)
     offline = WIDE.matrix(transactions, labels)
     assert differences(WIDE, offline, online) == {}
@@ -35,7 +35,7 @@ def test_no_number_differs_for_any_kind_of_feature(late: float, entities: int) -
 
 
 def test_states_that_went_through_the_database_give_the_same_and_so_does_one_at_a_time() -> None:
-    transactions, labels = history(2_000, seed=13, entities=40, late=0.01)
+    transactions, labels = history(700, seed=13, entities=12, late=0.01)
     plain, states = scored(WIDE, transactions, labels)
     stored, stored_states = scored(WIDE, transactions, labels, batch=1, stored=True)
     assert plain.tobytes() == stored.tobytes()
@@ -53,7 +53,7 @@ def test_transactions_may_be_given_in_any_order() -> None:
 
 
 def test_a_future_verdict_never_changes_a_past_vector() -> None:
-    transactions, labels = history(4_000, seed=15, entities=80)
+    transactions, labels = history(2_500, seed=15, entities=60)
     middle = START + 40 * DAY
     past = transactions["event_ms"] <= middle
     whole = WIDE.matrix(transactions, labels)
@@ -63,7 +63,7 @@ def test_a_future_verdict_never_changes_a_past_vector() -> None:
 
 
 def test_a_future_transaction_never_changes_a_past_vector() -> None:
-    transactions, labels = history(4_000, seed=16, entities=80)
+    transactions, labels = history(2_500, seed=16, entities=60)
     past = transactions["event_ms"] <= START + 40 * DAY
     part = WIDE.matrix(upto(transactions, past), labels)
     assert differences(WIDE, WIDE.matrix(transactions, labels)[past], part) == {}
