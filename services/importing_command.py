@@ -44,7 +44,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(settings: Settings, chosen: argparse.Namespace) -> int:
-    """0 everything was imported or known, 1 some rows were refused or it was cancelled. Raises ServiceError."""
+    """0 it came to its end and kept rows (what was refused is listed), 1 every row was refused or it was cancelled.
+
+    Raises ServiceError.
+    """
     from services.adapters.mongo import schema
     from services.adapters.mongo.client import connect
     from services.adapters.mongo.imports import MongoImports
@@ -67,7 +70,7 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
     finally:
         db.client.close()
     _report(ended, chosen.json)
-    return 0 if ended.state is ImportState.DONE and not ended.refused else 1
+    return 0 if ended.state is ImportState.DONE and (ended.refused < ended.rows or not ended.rows) else 1
 
 
 @contextmanager

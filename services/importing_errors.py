@@ -28,7 +28,9 @@ class ErrorsFile:
         try:
             self._file = path.open("r+b" if start else "wb")
         except OSError as error:
-            raise InvalidData(f"The list of errors {path.name} cannot be written ({error.strerror}).") from error
+            raise InvalidData(
+                f"The list of errors {path.name} cannot be written ({error.strerror}): choose another place for it."
+            ) from error
         self._file.truncate(start)
         self._file.seek(start)
         self.size = start
