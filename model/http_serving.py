@@ -29,6 +29,7 @@ INLINE_BYTES = 16 * 1024
 MAX_EXPLAINING = 32
 MAX_CONNECTIONS = 1_000
 DRAIN_SECONDS = 10.0
+_PAUSE_SECONDS = 0.5
 _log = logging.getLogger("inference")
 
 
@@ -89,14 +90,21 @@ class Server:
             client, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return  # another process was faster, or the client has gone
-        except OSError as error:  # no descriptor is left: the client waits in the queue until one is
+        except OSError as error:  # no descriptor is left: clients wait in the queue, and we do not spin until one is
             _log.warning("a connection cannot be accepted: %s", error)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._listening)
+            loop.call_later(_PAUSE_SECONDS, self._accept_again)
             return
         if len(self._connections) >= MAX_CONNECTIONS:
             client.close()
             return
         client.setblocking(False)
         self._keep(self._adopt(client))
+
+    def _accept_again(self) -> None:
+        if not self.draining:
+            asyncio.get_running_loop().add_reader(self._listening, self._accept)
 
     async def _adopt(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -283,6 +283,35 @@ def test_whoever_is_too_slow_is_given_up(running: Running) -> None:
         assert idle.recv(1) == b""
 
 
+def test_without_a_free_descriptor_clients_wait_and_are_served_when_there_is_one(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Exhausted:
+        """The listening socket while no descriptor is left."""
+
+        def __init__(self, real: socket.socket) -> None:
+            self.real, self.tried = real, 0
+
+        def fileno(self) -> int:
+            return self.real.fileno()
+
+        def accept(self) -> Any:
+            self.tried += 1
+            raise OSError(24, "Too many open files")
+
+    real = running.server._listening
+    exhausted = Exhausted(real)
+    monkeypatch.setattr(running.server, "_listening", exhausted)
+    with running.connect() as raw:
+        raw.sendall(post(BODY))
+        deadline = time.monotonic() + 10
+        while not exhausted.tried and time.monotonic() < deadline:
+            time.sleep(0.01)
+        monkeypatch.setattr(running.server, "_listening", real)
+        assert answers(raw, 1)[0][0] == 200
+    assert exhausted.tried <= 2
+
+
 def test_http_1_0_and_connection_close_end_the_connection_after_the_answer(running: Running) -> None:
     for sent in (
         post(BODY).replace(b"HTTP/1.1", b"HTTP/1.0"),
