@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_ROWS = 1_000_000
-MAX_BYTES = 512 * 2**20
+MAX_BYTES = 500 * 2**20
 # One call of the scoring API, one query of the states, one part, one commit.
 BATCH_ROWS = 2_000
 # Runs of a person that are kept; the oldest give way.

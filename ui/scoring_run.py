@@ -179,10 +179,10 @@ def _do(action: Callable[[], object]) -> None:
 
 def _downloads(run: ScoringRun, actor: Actor) -> None:
     if run.scored:
-        _download(run, actor, "Results CSV", "results", "csv")
+        _download(run, actor, "CSV", "results", "csv")
         _download(run, actor, "Parquet", "results", "parquet")
     if run.problems:
-        _download(run, actor, "Refused rows", "refused", "csv")
+        _download(run, actor, "Refused", "refused", "csv")
 
 
 def _download(run: ScoringRun, actor: Actor, label: str, what: str, form: str) -> None:

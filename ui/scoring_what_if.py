@@ -130,7 +130,8 @@ def _controls(record: dict[str, Any]) -> dict[str, Any]:
     categories, countries = scoring_form.known()
     merchant = record["merchant"]
     with st.container(border=True):
-        top, bottom = st.columns(4), st.columns(4)
+        top = st.columns(4)
+        bottom = st.columns([23, 23, 21, 21, 12], vertical_alignment="bottom")
         with top[0]:
             amount = record["amount_minor"] / 10 ** record["exponent"]
             most = float(max(1_000, round(amount * 10, -2)))
@@ -147,11 +148,12 @@ def _controls(record: dict[str, Any]) -> dict[str, Any]:
             _choice("Entry", "entry_mode", tuple(str(e) for e in EntryMode))
         with bottom[2]:
             _choice("Device", "device", (SAME, NEW_DEVICE, NO_DEVICE))
-        with bottom[3], st.container(horizontal=True, vertical_alignment="bottom"):
+        with bottom[3]:
             _choice("Merchant", "merchant", (SAME, NEW_MERCHANT))
+        with bottom[4]:
             st.button(
                 "Reset", icon=":material/restart_alt:", key=f"{_KEY}reset", on_click=reset, args=(record,),
-                shortcut="Ctrl+Backspace", help="All as it is",
+                shortcut="Alt+R", help="All as it is", width="stretch",
             )  # fmt: skip
     names = ("amount", "time", "category", "country", "channel", "entry_mode", "device", "merchant")
     return {name: st.session_state[_KEY + name] for name in names}
@@ -185,8 +187,10 @@ def _side(title: str, scores: LiveScores, result: LiveScore, *, former: float | 
                 st.caption(f"{fmt.signed(result.score - former, digits=3)} against as it is", width="content")
         score_parts.draw_scale(result.score, review=limits.review, decline=limits.decline, key=f"what-if-scale-{key}")
         shown = result.reasons[:REASONS_SHOWN]
+        chart = score_parts.reason_chart(shown, colors=charts.palette())
+        chart.update_xaxes(title_text="Log-odds")  # there is half of the width
         charts.show(
-            score_parts.reason_chart(shown, colors=charts.palette()), key=f"what-if-reasons-{key}",
+            chart, key=f"what-if-reasons-{key}",
             alt=f"Reasons, {title.lower()}: " + "; ".join(r.text for r in shown),
         )  # fmt: skip
 
