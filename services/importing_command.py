@@ -16,6 +16,7 @@ from pathlib import Path
 
 from services.access import system
 from services.domain.mapping import read_mapping
+from services.errors import Unavailable
 from services.importing import Importer
 from services.importing_state import Import, ImportState, audited
 from services.mapped_file import RowProblem
@@ -67,6 +68,9 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
         with _cancelled_by_signals() as cancel:
             ended = importer.run(begun, chosen.file, mapping, on_progress=_teller(begun), cancel=cancel)
         store.note(audited(ended, actor, str(ended.state), at=utc_now()))
+    except Unavailable as error:
+        advice = "What was imported stays; run the same command again to go on."
+        raise Unavailable(f"{error.message} {advice}", dependency=error.dependency) from error
     finally:
         db.client.close()
     _report(ended, chosen.json)
