@@ -16,6 +16,7 @@ from ui.backtest_form import PROBLEM
 from ui.export import to_csv
 
 _METRICS = {"ap": "Average precision", "auc": "AUC ROC", "cp100": "CP@100", "value_detection_rate": "Value found"}
+_SHORT = {"ap": "AP", "auc": "AUC", "cp100": "CP@100", "value_detection_rate": "Value"}
 _MEANING = {
     "ap": "Area under precision over recall, step-wise. Chance has the prevalence.",
     "auc": "Probability that a fraud scores above a genuine transaction, ties half.",
@@ -27,7 +28,7 @@ _CHECKS = {
     "single features": "Single features", "plausible": "Plausible", "future rows": "Without the future",
     "shuffled labels": "Shuffled labels",
 }  # fmt: skip
-_SAID = {True: "✓ holds", False: "✗ failed", None: "– not judged"}
+_SAID = {True: "✓", False: "✗ failed:", None: "– not judged:"}
 
 
 def verdict(run: Run) -> tuple[str, str, str]:
@@ -99,7 +100,10 @@ def _headline(report: dict[str, Any]) -> None:
                 st.caption("one fold: no spread")
             else:
                 low, high = _number(name, spread["min"]), _number(name, spread["max"])
-                st.caption(f"± {_number(name, spread['sd'])} · {low} to {high} over {len(report['folds'])} folds")
+                st.caption(
+                    f"± {_number(name, spread['sd'])}, {low} to {high}",
+                    help="Standard deviation, least and greatest fold",
+                )
     for warning in report["warnings"]:
         st.caption(f":orange[:material/error_outline:] {fmt.literal(warning)}")
 
@@ -116,17 +120,16 @@ def _folds(report: dict[str, Any]) -> None:
     charts.show(figure, key="backtest-folds", alt=f"{_METRICS[name]} by fold, with mean and standard deviation")
     st.dataframe(
         {
-            "Fold": [fold["fold"] for fold in report["folds"]],
             "Tested": [f"{fold['test_from']} to {fold['test_to']}" for fold in report["folds"]],
             "Transactions": [fold["test_rows"] for fold in report["folds"]],
             "Frauds": [fold["test_frauds"] for fold in report["folds"]],
-            **{label: [_number(name, fold[name]) for fold in report["folds"]] for name, label in _METRICS.items()},
+            **{label: [_number(name, fold[name]) for fold in report["folds"]] for name, label in _SHORT.items()},
         },
         hide_index=True,
         key="backtest-fold-table",
         height="content" if len(report["folds"]) <= 10 else 390,
         column_config={name: st.column_config.NumberColumn(format="localized") for name in ("Transactions", "Frauds")}
-        | {label: st.column_config.TextColumn(alignment="right") for label in _METRICS.values()},
+        | {label: st.column_config.TextColumn(alignment="right") for label in _SHORT.values()},
         alt="Every fold's test days, transactions, frauds and figures",
     )
 
@@ -135,8 +138,7 @@ def _checks(report: dict[str, Any]) -> None:
     st.markdown("**Checks for leaks**")
     st.table(
         {
-            "Check": [_CHECKS.get(check["name"], check["name"]) for check in report["checks"]],
-            "": [_SAID[check["holds"]] for check in report["checks"]],
+            "Check": [f"{_SAID[c['holds']]} {_CHECKS.get(c['name'], c['name'])}" for c in report["checks"]],
             "What was found": [fmt.literal(check["sentence"]) for check in report["checks"]],
         },
         hide_index=True,
@@ -155,9 +157,9 @@ def _segments(report: dict[str, Any]) -> None:
                 "Segment": [f"{one['dimension']}: {one['segment']}" for one in found],
                 "Transactions": [one["rows"] for one in found],
                 "Frauds": [one["frauds"] for one in found],
-                "Average precision": [_number("ap", one["average_precision"]) for one in found],
+                "AP": [_number("ap", one["average_precision"]) for one in found],
                 "Frauds found": [_number("value_detection_rate", one["recall"]) for one in found],
-                "": ["few frauds: mostly chance" if one["few"] else "" for one in found],
+                "": ["few frauds" if one["few"] else "" for one in found],
             },
             hide_index=True,
             key="backtest-segments",
@@ -165,7 +167,7 @@ def _segments(report: dict[str, Any]) -> None:
             column_config={
                 "Transactions": st.column_config.NumberColumn(format="localized"),
                 "Frauds": st.column_config.NumberColumn(format="localized"),
-                "Average precision": st.column_config.TextColumn(alignment="right"),
+                "AP": st.column_config.TextColumn(alignment="right", help=_MEANING["ap"]),
                 "Frauds found": st.column_config.TextColumn(
                     alignment="right", help="Share of the frauds there were that are among the 100 cards of their day."
                 ),

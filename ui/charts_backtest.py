@@ -29,7 +29,7 @@ def folds(
     """A dot a fold at the middle of its test days; the mean a line, one standard deviation a band around it.
 
     `records` have fold, test_from, test_to, test_frauds, prevalence and `metric`, one of TITLES, null where a fold has
-    nothing to measure. The dotted line is the prevalence, what chance has in average precision.
+    nothing to measure. The axis shows the folds' differences, not zero; what chance has is said beside it.
     """
     known = [record for record in records if record[metric] is not None]
     if not known:
@@ -39,12 +39,11 @@ def folds(
     if mean is not None:
         _mean(figure, mean * scale, (spread or {}).get("sd", 0.0) * scale, colors)
     if metric == "ap":
-        figure.add_hline(
-            y=sum(record["prevalence"] for record in known) / len(known),
-            line={"color": colors.unknown, "width": 1, "dash": "dot"},
-            annotation={"text": "chance", "font": {"color": colors.muted, "size": 11}},
-            annotation_position="top left",
-        )
+        chance = sum(record["prevalence"] for record in known) / len(known)
+        figure.add_annotation(
+            text=f"chance has {chance:.4f}", xref="paper", yref="paper", x=0, y=1, xanchor="left", yanchor="bottom",
+            showarrow=False, font={"color": colors.muted, "size": 12},
+        )  # fmt: skip
     few = [record["test_frauds"] < 30 for record in known]
     figure.add_trace(
         go.Scatter(
@@ -62,7 +61,10 @@ def folds(
         )
     )
     figure.update_xaxes(type="category" if len(known) <= 12 else "date", tickformat="%-d %b %Y", nticks=8)
-    figure.update_yaxes(nticks=6)
+    values = [record[metric] * scale for record in known]
+    room = max(max(values) - min(values), 0.02 * scale) * 0.6
+    figure.update_yaxes(nticks=6, range=[max(min(values) - room, 0.0), min(max(values) + room, scale)])
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 24, "b": 8})
     return figure
 
 
