@@ -60,15 +60,15 @@ def built(data: TrainingSet, put: Put) -> None:
     write(data, put, experiment_id=ID, snapshot_id=77, labels_snapshot_id=78, **times)
 
 
-def run_job(base: Path, bucket: Stored, hyperparameters: dict[str, str]) -> bytes:
-    """The training job as SageMaker would run it from the bucket; its model.tar.gz."""
+def run_job(base: Path, stored: Callable[[str], bytes], hyperparameters: dict[str, str]) -> bytes:
+    """The training job as SageMaker would run it on the stored set; its model.tar.gz."""
     (base / "input/config").mkdir(parents=True)
     (base / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
     (base / "input/config/inputdataconfig.json").write_text('{"train": {}, "validation": {}}')
     for channel in ("train", "validation"):
         (base / "input/data" / channel).mkdir(parents=True)
-        body = bucket.objects[f"training/{ID}/{channel}/part-00000.parquet"]
-        (base / "input/data" / channel / "part-00000.parquet").write_bytes(body)
+        name = f"{channel}/part-00000.parquet"
+        (base / "input/data" / name).write_bytes(stored(name))
     done = subprocess.run(
         [sys.executable, str(MODEL / "train.py")],
         env={"SAGEMAKER_BASE_DIR": str(base)},
@@ -86,8 +86,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stored, Experiment]:
     bucket = Stored()
     built(made(*history()), bucket.put)
     bucket.put(f"training/{ID}/source/sourcedir.tar.gz", source_archive(MODEL))
+
+    def stored(name: str) -> bytes:
+        return bucket.objects[f"training/{ID}/{name}"]
+
     given = {"num_round": "15", "max_depth": "2", "seed": "3", "subsample": "0.8"}
-    bucket.put("models/job/output/model.tar.gz", run_job(tmp_path_factory.mktemp("ml"), bucket, given))
+    bucket.put("models/job/output/model.tar.gz", run_job(tmp_path_factory.mktemp("ml"), stored, given))
     experiment = Experiment(
         experiment_id=ID,
         name="Weekly",
