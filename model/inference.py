@@ -8,6 +8,7 @@ both ways give the same answers. SAGEMAKER_MODEL_SERVER_WORKERS says how many pr
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -126,6 +127,9 @@ async def _serve(base: Path, listening: socket.socket, *, helpers: int, parent: 
     except _BROKEN as error:
         print(f"The model cannot be loaded: {error}", file=sys.stderr, flush=True)
         return 1
+    # What was loaded stays: collections need not look through it again, which a request would wait for.
+    gc.collect()
+    gc.freeze()
     server.ready(model)
     more = Helpers(listening, helpers)
     if parent:
