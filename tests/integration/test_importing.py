@@ -25,10 +25,12 @@ from services.errors import Conflict, InvalidData, Unavailable
 from services.features import plan_of
 from services.importing import Importer
 from services.importing_state import ImportState
+from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
 from services.scoring import Scoring
 from services.transactions import QueueFilter, QueueView, Sort
 from services.worker_status import Reporter, utc_now
 from tests import column_sets
+from workers.curator_flatten import FLATTEN
 from workers.scorer import Scorer
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,9 @@ def test_a_known_column_set_goes_in_and_its_features_can_be_computed(db, tmp_pat
     assert {label["transaction_id"] for label in db["labels"].find()} == {d["_id"] for d in documents}
     assert all(d["history"] and d["label"]["source"] == "import" and d["version"] == 1 for d in documents)
     assert all(d["label"]["labelled_at"] > d["event_time"] for d in documents)
+    rows = [FLATTEN[TRANSACTIONS_TABLE.name](d["_id"], d) for d in documents]  # the lake takes every one of them
+    rows += [FLATTEN[LABELS_TABLE.name](d["_id"], d) for d in db["labels"].find()]
+    assert len(rows) == 240
     table, _ = mapped_file.read_all(path, mapping, token_key=KEY)
     assert {d["customer_id"] for d in documents} == set(table["entity.customer"].to_pylist())
     matrix = plan_of(mapping).matrix(table, table.select(["transaction_id", "label", "labelled_ms"]))
