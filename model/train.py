@@ -18,6 +18,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,14 @@ else:
 # Halves of the validation rows with fewer of a kind measure nothing; then one part does both.
 _HALF_FRAUDS = 20
 
+Fit = Callable[[Channel, Channel, dict[str, Any]], training_fit.Fitted]
 
-def train(base: Path) -> None:
-    """One job under `base`; writes `model/` only when everything succeeded."""
+
+def train(base: Path, fit: Fit = training_fit.fit) -> None:
+    """One job under `base`; writes `model/` only when everything succeeded.
+
+    `fit` (training rows, tuning rows, settings) makes the booster; its base score must be 0.5.
+    """
     began = time.monotonic()
     settings = hyperparameters(json.loads((base / "input/config/hyperparameters.json").read_text()))
     data, validation = _channels(base)
@@ -52,7 +58,7 @@ def train(base: Path) -> None:
     if still:
         print(f"These features never change and cannot contribute: {', '.join(still)}.", flush=True)
     tuning, measured = halves(validation)
-    fitted = training_fit.fit(data, tuning, settings)
+    fitted = fit(data, tuning, settings)
     judged = _judge(fitted.booster, tuning, measured, settings)
     final = training_fit.refitted(fitted, data, validation, settings)
     metadata = {

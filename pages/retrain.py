@@ -16,7 +16,7 @@ from ui import format as fmt
 from ui.retrain_request import CUSTOM, FIELDS, USUAL_WINDOW, WINDOWS, Window
 
 TITLE = "What shall the model learn next?"
-METHOD_NAMES = {"xgboost": "XGBoost, gradient-boosted trees"}
+METHOD_NAMES = {"xgboost": "XGBoost, gradient-boosted trees", "autopilot": "Autopilot, a search over several models"}
 
 
 def _experiments() -> wiring.Read[tuple[Experiment, ...]]:
@@ -51,7 +51,7 @@ def _more() -> dict[str, float | None]:
     given: dict[str, float | None] = {}
     known = [field for field in FIELDS if field.key in HYPERPARAMETERS]
     with st.expander("Method and settings", icon=":material/tune:"):
-        st.selectbox("Method", METHODS, format_func=METHOD_NAMES.__getitem__, key="retrain_method")
+        st.selectbox("Method", METHODS[:1], format_func=METHOD_NAMES.__getitem__, key="retrain_method")
         for column, field in zip(st.columns(2, gap="small") * len(known), known, strict=False):
             low, high, _ = HYPERPARAMETERS[field.key]
             kind = int if field.whole else float

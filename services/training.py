@@ -21,7 +21,7 @@ from services.revisions import StaleRevision
 from services.training_request import AUTOPILOT, METHODS, TARGET, Autopilot, TrainingRequest, check
 from services.worker_status import utc_now
 
-__all__ = ["METHODS", "TARGET", "Autopilot", "TrainingRequest", "check"]
+__all__ = ["AUTOPILOT", "METHODS", "TARGET", "Autopilot", "TrainingRequest", "check"]
 
 
 class ExperimentState(StrEnum):

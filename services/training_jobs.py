@@ -50,3 +50,47 @@ class TrainingJob:
     hyperparameters: Mapping[str, str]
     artifact_uri: str | None
     failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpec:
+    """An Autopilot job over the Parquet channels train and validation; `features_uri` lists the columns to learn from.
+
+    Limits in seconds; candidates are ranked by `objective`, one of SageMaker's metrics (it has no average precision).
+    """
+
+    name: str
+    role_arn: str
+    mode: str
+    target: str
+    features_uri: str
+    channels: Mapping[str, str]
+    output_uri: str
+    max_candidates: int
+    max_runtime_seconds: int
+    max_candidate_runtime_seconds: int | None = None
+    objective: str = "AUC"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCandidate:
+    """A candidate as SageMaker lists it; metrics by our names (auc, f1, precision_at_review, recall_at_review)."""
+
+    name: str
+    status: str
+    metrics: Mapping[str, float]
+    artifact_uri: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """DescribeAutoMLJobV2. status: InProgress, Completed, Failed, Stopping or Stopped; `best` is a candidate's name."""
+
+    name: str
+    status: str
+    secondary_status: str
+    failure: str | None
+    best: str | None
+    features_uri: str | None

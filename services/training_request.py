@@ -91,9 +91,9 @@ def _method_problems(request: TrainingRequest) -> list[Problem]:
         message = f"Unknown method {request.method!r}; use one of: {', '.join(METHODS)}."
         found.append(Problem(0, "method", message))
     for key, value in request.hyperparameters.items():
-        message = wrong_hyperparameter(key, value)
-        if message:
-            found.append(Problem(0, f"hyperparameters.{key}", message))
+        wrong = wrong_hyperparameter(key, value)
+        if wrong:
+            found.append(Problem(0, f"hyperparameters.{key}", wrong))
     if request.method == AUTOPILOT:
         if request.hyperparameters:
             message = "Autopilot chooses the hyperparameters itself; give it none, or take the method xgboost."

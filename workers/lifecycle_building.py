@@ -107,6 +107,14 @@ class Builders:
             self._objects.put(key, source_archive(self._code))
         return f"s3://{self._bucket}/{key}"
 
+    def features_uri(self, experiment_id: str) -> str:
+        """The feature names of the training set as Autopilot's feature specification; the same set, the same bytes."""
+        prefix = f"training/{experiment_id}/"
+        raw, _ = self._objects.get(prefix + "schema.json")
+        names = orjson.loads(raw)["features"]
+        self._objects.put(prefix + "features.json", orjson.dumps({"FeatureAttributeNames": names}))
+        return f"s3://{self._bucket}/{prefix}features.json"
+
     def _manifest(self, experiment: Experiment) -> Built | None:
         try:
             raw, _ = self._objects.get(f"training/{experiment.experiment_id}/manifest.json")

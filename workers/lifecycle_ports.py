@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from services.deployment import EndpointDescription
 from services.models import ModelVersion, Package
 from services.training import Experiment
-from services.training_jobs import TrainingJob, TrainingJobSpec
+from services.training_jobs import Search, SearchCandidate, SearchSpec, TrainingJob, TrainingJobSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class Builder(Protocol):
         """The S3 URI of the training code, uploaded if it is not there."""
         ...
 
+    def features_uri(self, experiment_id: str) -> str:
+        """The S3 URI of the list of the training set's features, as Autopilot reads it."""
+        ...
+
 
 class Jobs(Protocol):
     def create_training_job(self, spec: TrainingJobSpec) -> None: ...
@@ -89,6 +93,29 @@ class Jobs(Protocol):
         instance_type: str,
         properties: Mapping[str, str],
     ) -> str: ...
+
+
+class Searches(Protocol):
+    def create_search(self, spec: SearchSpec) -> None:
+        """Conflict when the name is taken."""
+        ...
+
+    def describe_search(self, name: str) -> Search:
+        """NotFound."""
+        ...
+
+    def search_candidates(self, name: str) -> tuple[SearchCandidate, ...]: ...
+
+    def stop_search(self, name: str) -> None: ...
+
+
+class AutoDeploy(Protocol):
+    def ensure(self, experiment: Experiment) -> str | None:
+        """Request the deployment of its model unless it was; the deployment's id, None where the model serves already.
+
+        Conflict while another deployment is under way.
+        """
+        ...
 
 
 class Artifacts(Protocol):

@@ -14,26 +14,17 @@ from datetime import datetime, timedelta
 from services.access import system
 from services.audit import AuditEntry
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
-from services.hyperparameters import as_text
 from services.models import Package, model_version, properties
 from services.revisions import StaleRevision
-from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry
-from services.training_jobs import TrainingJob, TrainingJobSpec
-from workers.lifecycle_ports import Artifacts, Builder, Compute, Jobs, Lake, LakeSnapshots
+from services.training import AUTOPILOT, Experiment, ExperimentState, ExperimentStore, TimelineEntry
+from services.training_jobs import TrainingJob
+from workers import lifecycle_search
+from workers.lifecycle_jobs import job_name, job_spec
+from workers.lifecycle_ports import Artifacts, AutoDeploy, Builder, Compute, Jobs, Lake, LakeSnapshots, Searches
 
 ACTOR = system("lifecycle")
 LAKE_PATIENCE = timedelta(minutes=10)
 S = ExperimentState
-
-# What model/train.py prints, and under which name SageMaker shall keep it.
-METRIC_DEFINITIONS = {
-    "train:aucpr": r"train-aucpr:([0-9.eE+-]+)",
-    "validation:aucpr": r"validation-aucpr:([0-9.eE+-]+)",
-    **{
-        name: rf"metric:validation_{name}=([0-9.eE+-]+);"
-        for name in ("average_precision", "auc", "precision_at_review", "recall_at_review", "alert_rate", "prevalence")
-    },
-}
 
 
 class ExperimentSteps:
@@ -47,9 +38,12 @@ class ExperimentSteps:
         artifacts: Artifacts,
         compute: Compute,
         clock: Callable[[], datetime],
+        searches: Searches,
+        deployments: AutoDeploy,
     ) -> None:
         self._store, self._lake, self._builder, self._jobs = store, lake, builder, jobs
         self._artifacts, self._compute, self._clock = artifacts, compute, clock
+        self._searches, self._deployments = searches, deployments
 
     def step(self, experiment: Experiment) -> Experiment:
         """Do the next thing.
@@ -122,12 +116,14 @@ class ExperimentSteps:
             experiment,
             rows=built.rows,
             positives=built.positives,
-            training_job=f"fraud-desk-{experiment.experiment_id}",
+            training_job=None if experiment.method == AUTOPILOT else job_name(experiment.experiment_id),
         )
         return self._move(ready, S.TRAINING, f"Training on {built.rows:,} rows, {built.positives:,} of them fraud")
 
     def _training(self, experiment: Experiment) -> Experiment:
-        name = f"fraud-desk-{experiment.experiment_id}"
+        if experiment.method == AUTOPILOT:
+            return self._searching(experiment)
+        name = job_name(experiment.experiment_id)
         try:
             job = self._jobs.describe_training_job(name)
         except NotFound:
@@ -151,24 +147,34 @@ class ExperimentSteps:
             self._jobs.stop_training_job(name)
         return experiment
 
+    def _searching(self, experiment: Experiment) -> Experiment:
+        by, name = experiment.stop_requested_by, lifecycle_search.search_name(experiment.experiment_id)
+        try:
+            search = self._searches.describe_search(name)
+        except NotFound:
+            if by is not None:
+                return self._end(experiment, S.STOPPED, f"Stopped by {by}")
+            lifecycle_search.create(experiment, self._searches, self._builder, self._compute)
+            return self.wait(experiment, "The search was created.")
+        seen = lifecycle_search.followed(experiment, search, self._searches.search_candidates(name), now=self._clock())
+        if seen is not experiment:
+            experiment = self._store.save(seen)
+        if search.status == "Completed":
+            best = next((c for c in experiment.candidates if c.best and c.artifact_uri), None)
+            if best is None:
+                return self.fail(experiment, "Autopilot completed without a best candidate.")
+            done = replace(lifecycle_search.measured(experiment, self._artifacts), artifact_uri=best.artifact_uri)
+            return self._move(done, S.REGISTERING, f"Registering {best.name}, the best of {len(done.candidates)}")
+        if search.status == "Failed":
+            return self.fail(experiment, f"Autopilot failed: {search.failure or 'no reason given'}")
+        if search.status == "Stopped":
+            return self._end(experiment, S.STOPPED, f"Stopped by {by}" if by else "Autopilot was stopped outside")
+        if by is not None and search.status != "Stopping":
+            self._searches.stop_search(name)
+        return experiment
+
     def _create_job(self, experiment: Experiment) -> Experiment:
-        compute, home = self._compute, f"s3://{self._compute.bucket}/training/{experiment.experiment_id}"
-        given = {name: as_text(value) for name, value in experiment.hyperparameters.items()}
-        spec = TrainingJobSpec(
-            name=f"fraud-desk-{experiment.experiment_id}",
-            image=compute.image,
-            role_arn=compute.role_arn,
-            instance_type=compute.instance_type,
-            hyperparameters=given
-            | {
-                "sagemaker_program": "train.py",
-                "sagemaker_submit_directory": self._builder.source_uri(experiment.experiment_id),
-            },
-            channels={"train": f"{home}/train/", "validation": f"{home}/validation/"},
-            output_uri=f"s3://{compute.bucket}/models/",
-            metric_definitions=METRIC_DEFINITIONS,
-            tags={"fraud-desk:experiment": experiment.experiment_id},
-        )
+        spec = job_spec(experiment, self._compute, self._builder.source_uri(experiment.experiment_id))
         try:
             self._jobs.create_training_job(spec)
         except Conflict:
@@ -206,7 +212,21 @@ class ExperimentSteps:
             package_arn=package.arn,
             metrics=dict(experiment.metrics) | dict(model.metrics),
         )
+        if done.auto_deploy and done.deployment_id is None:
+            return self._deploy(done)
         return self._end(done, S.CANDIDATE, f"Registered as {model.model_version}")
+
+    def _deploy(self, experiment: Experiment) -> Experiment:
+        """Ask for the deployment, found or made, then end. While another is under way, wait."""
+        version = experiment.model_version
+        try:
+            asked = self._deployments.ensure(experiment)
+        except Conflict as error:
+            return self.wait(experiment, f"Registered as {version}, not deployed yet: {error.message}")
+        except InvalidData as error:
+            return self._end(experiment, S.CANDIDATE, f"Registered as {version}, not deployed: {error.message}")
+        done = replace(experiment, deployment_id=asked)
+        return self._end(done, S.CANDIDATE, f"Registered as {version}; its deployment was requested")
 
     def _registered(self, experiment: Experiment) -> Package | None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from services.adapters.automl import Autopilot
 from services.adapters.model_artifacts import ModelArtifacts
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.deployments import MongoDeployments
@@ -14,12 +15,13 @@ from services.adapters.mongo.recent_changes import MongoRecentChanges
 from services.adapters.mongo.workers import MongoStatusStore
 from services.adapters.s3 import ObjectStore
 from services.adapters.sagemaker import SageMaker
-from services.deployment import DeploymentStore
+from services.deployment import DeploymentService, DeploymentStore
 from services.lake import Lake
 from services.models import Models
 from services.settings import Settings
 from services.training import ExperimentStore
 from services.worker_status import Reporter, utc_now
+from workers.lifecycle_auto_deploy import Deployer
 from workers.lifecycle_building import BUILD, Builders
 from workers.lifecycle_deployment import DeploymentSteps
 from workers.lifecycle_lake import CaughtUp, Tables
@@ -70,6 +72,11 @@ def wire(
         instance_type=settings.serving_instance,
     )
 
+    models = Models(registry=sagemaker, group=settings.model_package_group)
+    deploying = DeploymentService(
+        store=deployments, endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
+    )
+
     def close() -> None:
         builders.close()
         db.client.close()
@@ -87,11 +94,13 @@ def wire(
             artifacts=ModelArtifacts(region=settings.region),
             compute=compute,
             clock=utc_now,
+            searches=Autopilot(region=settings.region),
+            deployments=Deployer(service=deploying, store=deployments),
         ),
         deployment_steps=DeploymentSteps(
             store=deployments,
             control=sagemaker,
-            models=Models(registry=sagemaker, group=settings.model_package_group),
+            models=models,
             serving=serving,
             clock=utc_now,
         ),

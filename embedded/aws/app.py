@@ -18,6 +18,7 @@ from embedded.aws.kafkaconnect import connectors as _connectors
 from embedded.aws.kafkaconnect.rest import Connect
 from embedded.aws.protocol.signature import SignatureCheck
 from embedded.aws.sagemaker import (
+    auto_ml,
     endpoint_configs,
     endpoints,
     invoke,
@@ -32,6 +33,7 @@ OPERATION_MODULES = (
     _metrics,
     _functions,
     _connectors,
+    auto_ml,
     endpoint_configs,
     endpoints,
     invoke,

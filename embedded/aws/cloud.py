@@ -11,6 +11,7 @@ from embedded.aws.kafkaconnect.stream import StreamConnector
 from embedded.aws.log_files import LogFiles
 from embedded.aws.objects import Objects
 from embedded.aws.processes import Processes
+from embedded.aws.sagemaker.auto_ml_run import Searches
 from embedded.aws.sagemaker.containers import remove_leftovers
 from embedded.aws.sagemaker.fleets import Fleets
 from embedded.aws.sagemaker.job_run import JobRunner
@@ -28,6 +29,7 @@ class Cloud:
     logs: LogFiles
     metrics: Metrics
     jobs: JobRunner
+    searches: Searches
     fleets: Fleets
     pools: Pools
     connector: StreamConnector
@@ -48,6 +50,7 @@ class Cloud:
             logs=logs,
             metrics=metrics,
             jobs=JobRunner(config, store["training_jobs"], objects, processes, logs),
+            searches=Searches(),
             fleets=Fleets(config, store["endpoints"], objects, processes, logs),
             pools=Pools(config, processes, logs),
             connector=StreamConnector(config, store, metrics),
@@ -62,9 +65,11 @@ class Cloud:
         await self.connector.open()
         self.fleets.recover()
         await self.jobs.recover()
+        self.searches.recover(self)
 
     async def close(self) -> None:
         await self.connector.close()
+        await self.searches.close()
         await self.jobs.close()
         await self.fleets.close()
         await self.pools.close()

@@ -92,6 +92,10 @@ class Objects:
             raise ObjectError(f'No S3 objects found under S3 URL "{uri}" given in input data source.')
         return count
 
+    def size(self, uri: str) -> int:
+        """Bytes of all objects under a prefix."""
+        return sum(size for _, size in self._list(*split_uri(uri)))
+
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
         try:

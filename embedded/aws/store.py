@@ -123,6 +123,7 @@ class Store:
 
     TABLES = (
         "training_jobs",
+        "auto_ml_jobs",
         "models",
         "endpoint_configs",
         "endpoints",

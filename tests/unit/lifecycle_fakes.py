@@ -14,7 +14,7 @@ from services.errors import Conflict, NotFound, ServiceError
 from services.models import Package
 from services.revisions import StaleRevision
 from services.training import Experiment
-from services.training_jobs import TrainingJob, TrainingJobSpec, Transition
+from services.training_jobs import Search, SearchCandidate, SearchSpec, TrainingJob, TrainingJobSpec, Transition
 
 NOW = datetime(2026, 11, 22, 14, 15, tzinfo=UTC)
 
@@ -107,6 +107,9 @@ class FakeSageMaker:
     endpoints: dict[str, EndpointDescription] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     fail_next: dict[str, ServiceError] = field(default_factory=dict)
+    searches: dict[str, Search] = field(default_factory=dict)
+    search_specs: dict[str, SearchSpec] = field(default_factory=dict)
+    found: dict[str, tuple[SearchCandidate, ...]] = field(default_factory=dict)
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -137,6 +140,35 @@ class FakeSageMaker:
         artifact = f"s3://bucket/models/{name}/output/model.tar.gz" if status == "Completed" else None
         changes = {"artifact_uri": artifact, "metrics": {"average_precision": 0.71}} | changes
         self.jobs[name] = replace(self.jobs[name], status=status, secondary_status=status, **changes)
+
+    def create_search(self, spec: SearchSpec) -> None:
+        if spec.name in self.searches:
+            raise Conflict(spec.name)
+        self.searches[spec.name] = Search(spec.name, "InProgress", "Starting", None, None, spec.features_uri)
+        self.search_specs[spec.name] = spec
+        self._called("create_search")
+
+    def describe_search(self, name: str) -> Search:
+        self._called("describe_search")
+        if name not in self.searches:
+            raise NotFound(name)
+        return self.searches[name]
+
+    def search_candidates(self, name: str) -> tuple[SearchCandidate, ...]:
+        return self.found.get(name, ())
+
+    def stop_search(self, name: str) -> None:
+        self._called("stop_search")
+        self.searches[name] = replace(self.searches[name], status="Stopping", secondary_status="Stopping")
+
+    def finish_search(self, name: str, status: str = "Completed", **changes: Any) -> None:
+        done = [
+            SearchCandidate(f"{name}-{key}", "Completed", {"auc": auc}, f"s3://bucket/models/{key}.tar.gz", None)
+            for key, auc in (("c01", 0.8), ("blend", 0.9))
+        ]
+        self.found[name] = (*done, SearchCandidate(f"{name}-c02", "Failed", {}, None, "AlgorithmError: no memory"))
+        changes = {"best": f"{name}-blend"} | changes
+        self.searches[name] = replace(self.searches[name], status=status, secondary_status=status, **changes)
 
     def create_package_group(self, group: str) -> None:
         self._called("create_package_group")

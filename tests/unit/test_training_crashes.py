@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from services.training import ExperimentState
+from services.training import Autopilot, ExperimentState
 from tests.unit.test_deployment_lifecycle import NAME, D
 from tests.unit.test_deployment_lifecycle import World as DeploymentWorld
 from tests.unit.test_training_lifecycle import ID, JOB
 from tests.unit.test_training_lifecycle import World as TrainingWorld
 
+SEARCH = f"fd-{ID}"
 CHANGES = (
     "create_training_job",
     "create_package_group",
@@ -102,3 +104,30 @@ def test_a_deployment_survives_a_kill_at_every_change(at: int, after: bool, firs
     told = world.sagemaker.calls.count("create_endpoint") + world.sagemaker.calls.count("update_endpoint")
     assert told == 1
     assert [a.outcome for a in world.store.audit].count("in_service") == (1 if first else 2)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 16))
+def test_a_search_that_deploys_its_best_survives_a_kill_at_every_change(at: int, after: bool) -> None:
+    world = TrainingWorld()
+    asked = {"method": "autopilot", "hyperparameters": {}, "autopilot": Autopilot(), "auto_deploy": True}
+    world.store.held[ID] = replace(world.now, **asked)  # type: ignore[arg-type]
+    countdown = Countdown(at, after=after)
+    countdown.watch(world)
+    world.sagemaker.create_search = countdown.around(world.sagemaker.create_search)  # type: ignore[method-assign]
+    world.deployments.insert = countdown.around(world.deployments.insert)  # type: ignore[method-assign]
+    for _ in range(60):
+        if world.now.finished:
+            break
+        if SEARCH in world.sagemaker.searches and world.now.state is ExperimentState.TRAINING:
+            world.sagemaker.finish_search(SEARCH)
+        try:
+            world.step()
+        except Killed:
+            continue
+    assert (world.now.state, world.now.model_version) == (ExperimentState.CANDIDATE, "v1")
+    assert [c.name for c in world.now.candidates if c.best] == [f"{SEARCH}-blend"]
+    assert world.now.artifact_uri == "s3://bucket/models/blend.tar.gz"
+    assert list(world.sagemaker.searches) == [SEARCH]
+    assert [d.deployment_id for d in world.deployments.held.values()] == [world.now.deployment_id]
+    assert len(world.sagemaker.groups["fraud-desk"]) == 1

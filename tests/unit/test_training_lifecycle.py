@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from services.deployment import DeploymentService
 from services.errors import InvalidData, NotFound, Unavailable
+from services.models import Models
 from services.revisions import StaleRevision
 from services.training import Experiment, ExperimentState
-from tests.unit.lifecycle_fakes import NOW, Clock, FakeSageMaker, MemoryExperiments
+from tests.unit.lifecycle_fakes import NOW, Clock, FakeSageMaker, MemoryDeployments, MemoryExperiments
+from workers.lifecycle_auto_deploy import Deployer
 from workers.lifecycle_ports import Built, Compute, LakeSnapshots
 from workers.lifecycle_training import LAKE_PATIENCE, ExperimentSteps
 
@@ -58,6 +61,9 @@ class Builder:
     def source_uri(self, experiment_id: str) -> str:
         return f"s3://bucket/training/{experiment_id}/source/sourcedir.tar.gz"
 
+    def features_uri(self, experiment_id: str) -> str:
+        return f"s3://bucket/training/{experiment_id}/features.json"
+
 
 class Artifacts:
     def metadata(self, uri: str) -> Mapping[str, Any]:
@@ -69,6 +75,15 @@ class World:
         self.clock = Clock()
         self.store, self.lake, self.builder = MemoryExperiments(), Lake(), Builder()
         self.sagemaker = FakeSageMaker(self.clock)
+        self.deployments = MemoryDeployments()
+        service = DeploymentService(
+            store=self.deployments,
+            endpoints=self.sagemaker,
+            models=Models(registry=self.sagemaker, group="fraud-desk"),
+            endpoint_name="fraud-desk",
+            clock=self.clock,
+        )
+        self.deployer = Deployer(service=service, store=self.deployments)
         experiment = Experiment(
             ID, "Weekly", S.REQUESTED, "Ada", NOW, NOW, NOW, NOW, "xgboost", {"max_depth": 6.0, "eta": 0.05}
         )
@@ -84,6 +99,8 @@ class World:
             artifacts=Artifacts(),
             compute=compute,
             clock=self.clock,
+            searches=self.sagemaker,
+            deployments=self.deployer,
         )
 
     @property

@@ -17,6 +17,7 @@ Params = dict[str, Any]
 _MOST_TAGS = 50
 _ARN_MEMBERS = {
     "training_jobs": "TrainingJobArn",
+    "auto_ml_jobs": "AutoMLJobArn",
     "models": "ModelArn",
     "endpoint_configs": "EndpointConfigArn",
     "endpoints": "EndpointArn",

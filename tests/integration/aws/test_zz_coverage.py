@@ -11,7 +11,7 @@ from tests.integration.aws.conftest import EXERCISED
 
 def test_every_operation_was_exercised_and_its_answer_checked(request: pytest.FixtureRequest) -> None:
     modules = {item.module.__name__.rpartition(".")[2] for item in request.session.items}
-    needed = {"test_endpoints", "test_functions", "test_registry", "test_training_jobs"}
+    needed = {"test_auto_ml", "test_endpoints", "test_functions", "test_registry", "test_training_jobs"}
     if not needed <= modules:
         pytest.skip("needs the whole folder")
     assert sorted(set(OPERATIONS) - EXERCISED) == []
