@@ -123,7 +123,7 @@ def fit(flow: Flow, rows: pa.Table, *, train: NDArray[np.bool_], labels: NDArray
             layer = flow_sql.layer(step, learned, table.column_names)
             after = run(f"SELECT {flow_sql.select(layer)} FROM rows", table)
             if step.do == "target_encode":
-                after = encode_out_of_fold(step, table, after, learned, target)
+                after = encode_out_of_fold(step, table, after, target)
         except InvalidData as error:
             raise _at(place, step, error) from error
         notes += _lost(place, step, table, after)

@@ -3,7 +3,7 @@
 Target encoding is the m-estimate of Micci-Barreca (2001, "A preprocessing scheme for high-cardinality categorical
 attributes"): (frauds of the category + m x prior) / (rows of the category + m), prior being the share of frauds among
 the training rows and m the smoothing. Training rows themselves are encoded by the rows of earlier time folds only
-(ordered target statistics, Prokhorenkova et al. 2018, CatBoost), the first fold by the prior.
+(ordered target statistics, Prokhorenkova et al. 2018, CatBoost); of the first fold nothing is known: missing.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _estimates(values: Any, labels: NDArray[np.int8], prior: float, smoothing: f
     return {v: (frauds[v] + smoothing * prior) / (n + smoothing) for v, n in rows.items()}
 
 
-def encode_out_of_fold(step: Step, before: pa.Table, after: pa.Table, fit: Any, target: Target) -> pa.Table:
+def encode_out_of_fold(step: Step, before: pa.Table, after: pa.Table, target: Target) -> pa.Table:
     """`after` with the training rows encoded by the folds before theirs; all other rows stay as they are."""
     made = step.options.get("to", step.column)
     smoothing = float(step.options.get("smoothing", SMOOTHING))
@@ -156,7 +156,7 @@ def encode_out_of_fold(step: Step, before: pa.Table, after: pa.Table, fit: Any, 
         if not len(fold):
             continue
         known = places[: fold[0]]
-        prior = float(target.labels[known].mean()) if len(known) else fit["prior"]
+        prior = float(target.labels[known].mean()) if len(known) else np.nan
         table = _estimates(values[known], target.labels[known], prior, smoothing)
         out[places[fold]] = [table.get(value, prior) for value in values[places[fold]]]
-    return after.set_column(after.column_names.index(made), made, pa.array(out))
+    return after.set_column(after.column_names.index(made), made, pa.array(out, from_pandas=True))
