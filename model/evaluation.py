@@ -80,7 +80,10 @@ def _figures(labels: Array, scores: Array, review: float, amounts: Array | None)
 
 
 def _by_value(measured: Channel, scores: Array, review: float, values: NDArray[Any]) -> list[dict[str, Any]]:
-    """By value, the most rows first; values with too few frauds for figures, and those beyond 20, are one: `other`."""
+    """By value, the most rows first; values with under 10 frauds, and those beyond 20, are one: `other`.
+
+    Its figures, too, are only told of 10 frauds or more.
+    """
     names, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     frauds = np.bincount(codes, weights=measured.labels, minlength=len(names))
     told = (frauds >= _SEGMENT_FRAUDS) & (counts - frauds >= _SEGMENT_FRAUDS)
@@ -93,7 +96,7 @@ def _by_value(measured: Channel, scores: Array, review: float, values: NDArray[A
     for name, inside in parts:
         labels = measured.labels[inside]
         line: dict[str, Any] = {"value": name, "rows": int(inside.sum()), "frauds": int(labels.sum())}
-        if 0 < line["frauds"] < line["rows"]:
+        if _SEGMENT_FRAUDS <= line["frauds"] < line["rows"]:
             amounts = None if measured.amounts is None else measured.amounts[inside]
             line |= _figures(labels, scores[inside], review, amounts)
         out.append(line)

@@ -108,7 +108,7 @@ def _method(held: dict[str, Any]) -> str:
     lines = [
         f"- Tree method {method['tree_method']}: {method['tree_method_because']}",
         f"- Trees: {', '.join(map(str, method['rounds']))}; seeds {', '.join(map(str, method['seeds']))}",
-        f"- XGBoost {method['xgboost']}, {method['threads']} threads",
+        f"- XGBoost {method['xgboost']}; threads: {method['threads']}",
     ]
     if method["refit_rows"]:
         lines.append(
@@ -138,7 +138,7 @@ def _thresholds(held: dict[str, Any]) -> str:
         f"{pair} They cost least on the tuning rows within the desk's limits: {held['cost_minor']:,.0f} instead of "
         f"{held['cost_without_desk_minor']:,.0f} minor units without a desk, with {costs['cost_review_minor']:g} a "
         f"review, {costs['cost_insult_minor']:g} a genuine customer declined, {costs['recovered_share']:.0%} recovered "
-        f"later and {costs['review_prevents']:.0%} of a loss still prevented by a review."
+        f"later and {costs['review_prevents']:.0%} of a loss still prevented by a review (assumptions, unless set)."
     )
 
 

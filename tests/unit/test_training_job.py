@@ -271,6 +271,7 @@ def test_the_card_tells_where_the_model_is_from_and_what_it_is_worth(tmp_path: P
     assert card["metrics"] == held["metrics"]
     assert [line["value"] for line in card["by_segment"]["channel"]] == ["ecom", "pos", "other"]
     assert sum(line["rows"] for line in card["by_segment"]["channel"]) == 1_000
+    assert ["average_precision" in line for line in card["by_segment"]["channel"]] == [True, True, False]
     text = (tmp_path / "model/model_card.md").read_text()
     assert text.startswith("# Model card: exp-20261122-1415-ab12\n")
     assert "`python -m services reproduce exp-20261122-1415-ab12`" in text
