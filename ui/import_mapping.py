@@ -104,48 +104,48 @@ def _column(c: DraftColumn, line: dict[Any, Any]) -> DraftColumn:
 
 def _details(draft: Draft, key: str) -> Draft:
     """What no column says: the time's unit and origin, the currency, what fraud is called, when it becomes known."""
-    moment = draft.time
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         name = st.text_input("Name of the data", draft.name, key=f"{key}-name", width=150)
-        kind = st.selectbox(
-            "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=125,
-            format_func={"datetime": "date and time", "number": "a count"}.__getitem__,
-        )  # fmt: skip
-        if kind == "number":
-            units = list(UNITS)
-            unit: Any = st.selectbox(
-                "of", units, index=units.index(moment.unit), format_func=UNITS.__getitem__, key=f"{key}-unit", width=130
-            )
-            first = moment.origin.date() if moment.origin else date(1970, 1, 1)
-            origin = st.date_input("since (UTC)", first, min_value=date(1970, 1, 1), key=f"{key}-origin", width=130)
-            start = datetime.combine(origin, time(), UTC) if isinstance(origin, date) else None
-            moment = TimeColumn(moment.column, "number", unit, start)
-        else:
-            zone = st.text_input(
-                "Time zone", moment.zone, key=f"{key}-zone", width=110, help="Of times without an offset."
-            )
-            form = st.text_input(
-                "Format", moment.format or "", key=f"{key}-format", width=130, placeholder="ISO 8601",
-                help="Only where times are not like 2026-01-31 12:00:00, as in %d/%m/%Y %H:%M.",
-            )  # fmt: skip
-            moment = TimeColumn(moment.column, "datetime", zone=zone or "UTC", format=form or None)
+        moment = _time_fields(draft.time, key)
         if draft.column(Role.CURRENCY) is None:
             draft = replace(draft, currency=st.text_input("Currency", draft.currency, key=f"{key}-currency", width=80))
         if draft.column(Role.LABEL) is not None:
-            fraud = st.text_input(
-                "Fraud is",
-                ", ".join(draft.fraud),
-                key=f"{key}-fraud",
-                width=110,
-                help="The label's values that mean fraud.",
-            )
-            words = tuple(word.strip() for word in fraud.split(",") if word.strip())
-            delay = st.number_input(
-                "Known after (days)", 0.0, 400.0, draft.delay_days, key=f"{key}-delay", width=140,
-                help="How long after a payment its label is known; not used where a column says it.",
-            )  # fmt: skip
-            draft = replace(draft, fraud=words, delay_days=delay)
+            draft = _label_fields(draft, key)
     return replace(draft, name=name or "Data", time=moment)
+
+
+def _time_fields(moment: TimeColumn, key: str) -> TimeColumn:
+    kind = st.selectbox(
+        "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=125,
+        format_func={"datetime": "date and time", "number": "a count"}.__getitem__,
+    )  # fmt: skip
+    if kind == "number":
+        units = list(UNITS)
+        unit: Any = st.selectbox(
+            "of", units, index=units.index(moment.unit), format_func=UNITS.__getitem__, key=f"{key}-unit", width=130
+        )
+        first = moment.origin.date() if moment.origin else date(1970, 1, 1)
+        origin = st.date_input("since (UTC)", first, min_value=date(1970, 1, 1), key=f"{key}-origin", width=130)
+        start = datetime.combine(origin, time(), UTC) if isinstance(origin, date) else None
+        return TimeColumn(moment.column, "number", unit, start)
+    zone = st.text_input("Time zone", moment.zone, key=f"{key}-zone", width=110, help="Of times without an offset.")
+    form = st.text_input(
+        "Format", moment.format or "", key=f"{key}-format", width=120, placeholder="ISO 8601",
+        help="Only where times are not like 2026-01-31 12:00:00, as in %d/%m/%Y %H:%M.",
+    )  # fmt: skip
+    return TimeColumn(moment.column, "datetime", zone=zone or "UTC", format=form or None)
+
+
+def _label_fields(draft: Draft, key: str) -> Draft:
+    fraud = st.text_input(
+        "Fraud is", ", ".join(draft.fraud), key=f"{key}-fraud", width=90, help="The label's values that mean fraud."
+    )
+    delay = st.number_input(
+        "Known after (days)", 0.0, 400.0, draft.delay_days, key=f"{key}-delay", width=140,
+        help="How long after a payment its label is known; not used where a column says it.",
+    )  # fmt: skip
+    words = tuple(word.strip() for word in fraud.split(",") if word.strip())
+    return replace(draft, fraud=words, delay_days=delay)
 
 
 def parsed(text: str) -> Mapping | None:
