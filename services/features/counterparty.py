@@ -26,6 +26,7 @@ SUFFIXES = (
     "fraud_rate_28d",
     "unexplained_run",
     "run_age_days",
+    "clean_since_fraud",
     "amount_to_mean",
     "burst_24h",
     "other_payers_30d",
@@ -55,9 +56,10 @@ class Traffic(NamedTuple):
     run: Any  # length of the latest run of unexplained frauds; 0 where there is none
     run_first_ms: Any  # since its first and its last fraud happened
     run_last_ms: Any
+    clean: Any  # transactions on the days since its last fraud that would be known by now if they were frauds
 
 
-_NOTHING = Traffic(*[0] * 14)
+_NOTHING = Traffic(*[0] * 15)
 
 
 def read(s: State | None, at: int, payer: Name | None) -> Traffic:
@@ -79,6 +81,7 @@ def read(s: State | None, at: int, payer: Name | None) -> Traffic:
         run[0] if run else 0,
         at - run[1] if run else 0,
         at - run[2] if run else 0,
+        _clean(s, at) if run else 0,
     )
 
 
@@ -126,6 +129,15 @@ def recent_frauds(frauds: list[list[Any]], at: int) -> tuple[int, int, int]:
     return in_day, in_week, in_month
 
 
+def _clean(s: State, at: int) -> int:
+    """Transactions of the days after that of the run's last fraud, up to the day from which labels like that fraud's,
+    as long after the event, are known by now."""
+    days, run = s["days"], s["run"]
+    begin = bisect_left(days, max(run[2] // DAY_MS + 1, at // DAY_MS - WINDOW_DAYS))
+    end = bisect_right(days, min((at - (run[3] - run[2])) // DAY_MS, at // DAY_MS))
+    return sum(s["counts"][begin:end])
+
+
 def _rate_frauds(s: State, at: int) -> int:
     days, day = s["fraud_days"], at // DAY_MS
     start, end = bisect_left(days, day - RATE_DAYS), bisect_right(days, day)
@@ -145,6 +157,7 @@ def features(o: Arithmetic, t: Traffic, at: Any, amount: Any) -> list[Any]:
         rate(o, t),
         o.choose(running, cap(o, o.number(t.run), COUNT_CAP), 0.0),
         o.choose(running, floor(o, o.number(t.run_first_ms) / DAY_MS, 0.0), nan),
+        o.choose(running, cap(o, o.number(t.clean), COUNT_CAP), nan),
         cap(o, o.divide(amount, o.divide(t.total, t.count)), RATIO_CAP),
         cap(o, o.divide((t.today + left * t.yesterday) * span, t.count), RATIO_CAP),
         cap(o, o.number(t.others), COUNT_CAP),

@@ -43,9 +43,9 @@ RUN_GAP_MS = 7 * DAY_MS
 def new_risk() -> State:
     """Known frauds of an entity; part of every state.
 
-    frauds: [transaction, known_ms, event_ms, unexplained (0|1)] of those that stand, by known_ms. run: [length, first
-    event_ms, last event_ms] of the latest run of unexplained ones. fraud_days, fraud_counts: UTC days on which frauds
-    became known, and how many.
+    frauds: [transaction, known_ms, event_ms, unexplained (0|1)] of those that stand, by known_ms. run: of the latest
+    run of unexplained ones [length, first event_ms, last event_ms, when that became known]. fraud_days, fraud_counts:
+    UTC days on which frauds became known, and how many.
     """
     return {"frauds": [], "run": [], "fraud_days": [], "fraud_counts": []}
 
@@ -193,6 +193,7 @@ def add_verdict(
                     _count(s, known_ms // DAY_MS, 1)
                     entry[1] = known_ms
                     frauds.sort(key=_known)
+                    s["run"] = latest_run(frauds)
                 return False, [], False
             del frauds[place]
             _count(s, entry[1] // DAY_MS, -1)
@@ -222,19 +223,21 @@ def _count(s: State, day: int, change: int) -> None:
 
 
 def latest_run(frauds: Sequence[Sequence[Any]]) -> list[int]:
-    """[length, first, last event time] of the latest run of unexplained frauds; empty where there is none.
+    """[length, first event time, last one, when that became known] of the latest run of unexplained frauds; empty
+    where there is none.
 
     A run is a series of such frauds at most 7 days apart by when they happened.
     """
-    happened = sorted(entry[2] for entry in frauds if entry[3])
+    happened = sorted((entry[2], entry[1]) for entry in frauds if entry[3])
     if not happened:
         return []
-    length, first = 1, happened[-1]
-    for event_ms in reversed(happened[:-1]):
+    last, known_ms = happened[-1]
+    length, first = 1, last
+    for event_ms, _ in reversed(happened[:-1]):
         if first - event_ms > RUN_GAP_MS:
             break
         length, first = length + 1, event_ms
-    return [length, first, happened[-1]]
+    return [length, first, last, known_ms]
 
 
 def _known(entry: Sequence[Any]) -> int:

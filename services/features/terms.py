@@ -225,6 +225,7 @@ def _geography(plan: Plan) -> list[FeatureSpec]:
 def _counterparty(kind: Kind) -> list[FeatureSpec]:
     name = {suffix: feature_name(kind.name, suffix) for suffix in COUNTERPARTY}
     this, whose, where = f"this {kind.title}", f"the {kind.title}'s", f"{kind.preposition} this {kind.title}"
+    clean = name["clean_since_fraud"]
     run, age, burst = name["unexplained_run"], name["run_age_days"], name["burst_24h"]
     others, known = name["other_payers_30d"], name["age_days"]
     return [
@@ -255,6 +256,14 @@ def _counterparty(kind: Kind) -> list[FeatureSpec]:
             "d",
             f"Days since the first fraud of that run {where} happened",
             lambda f: f"Frauds of ordinary amounts {where} began {days(f[age])} ago",
+        ),
+        FeatureSpec(
+            clean,
+            f"Transactions {kind.preposition} the {kind.title} since its last such fraud",
+            "count",
+            f"Transactions {where} on the days since the last fraud of that run which would be known by now, were they "
+            "frauds and reported as late as that one, at most 20; many say that the run is over",
+            lambda f: f"{count(f[clean], 'transaction')} {where} since then without a known fraud".capitalize(),
         ),
         FeatureSpec(
             name["amount_to_mean"],

@@ -37,7 +37,7 @@ class Verdicts:
 class Spans:
     """Of one kind. Frauds: `code` of the entity, `known` from when, `end` until when (exclusive) it stands and is
     remembered, `cleared` until when it counts towards the day it became known. Runs: from `run_known` on, the
-    entity's latest run is `run` [m, 3] (length, first and last event time; length 0: none)."""
+    entity's latest run is `run` [m, 4] (length, first and last event time, when that became known; length 0: none)."""
 
     code: NDArray[np.int32]
     known: Ints
@@ -105,7 +105,7 @@ def spans(verdicts: Verdicts, codes: NDArray[np.int32]) -> Spans:
         if state["run"] != former:
             run_code.append(who)
             run_known.append(moment)
-            runs.append(state["run"] or [0, 0, 0])
+            runs.append(state["run"] or [0, 0, 0, 0])
     return Spans(
         np.array(code, np.int32),
         np.array(known, np.int64),
@@ -113,7 +113,7 @@ def spans(verdicts: Verdicts, codes: NDArray[np.int32]) -> Spans:
         np.array(cleared, np.int64),
         np.array(run_code, np.int32),
         np.array(run_known, np.int64),
-        np.array(runs, np.int64).reshape(-1, 3),
+        np.array(runs, np.int64).reshape(-1, 4),
     )
 
 
@@ -146,13 +146,12 @@ def rate_frauds(found: Spans, present: Group) -> Ints:
     return present.stabbed(present.first_from(found.code, found.known), present.until(found.code, last))
 
 
-def latest_runs(found: Spans, present: Group) -> tuple[Ints, Ints, Ints]:
-    """For each row (length, ms since the first, ms since the last); zeros where its entity has no run."""
-    zero = np.zeros(len(present), np.int64)
+def latest_runs(found: Spans, present: Group) -> Ints:
+    """[n, 4] for each row the latest run of its entity, as `Spans.run` has it; zeros where there is none."""
     if not len(found.run):
-        return zero, zero, zero
+        return np.zeros((len(present), 4), np.int64)
     place = np.searchsorted(present.keys(found.run_code, found.run_known), present.key, side="right") - 1
-    chosen = found.run[np.maximum(place, 0)]
-    valid = (place >= 0) & (found.run_code[np.maximum(place, 0)] == present.code) & (chosen[:, 0] > 0)
-    length = np.where(valid, chosen[:, 0], 0)
-    return length, np.where(valid, present.at - chosen[:, 1], 0), np.where(valid, present.at - chosen[:, 2], 0)
+    there = np.maximum(place, 0)
+    valid = (place >= 0) & (found.run_code[there] == present.code) & (found.run[there, 0] > 0)
+    out: Ints = np.where(valid[:, None], found.run[there], 0)
+    return out

@@ -107,7 +107,8 @@ def traffic(g: Group, amount: Ints, following: Ints, found: Spans) -> Traffic:
     former = np.maximum(first[bucket] - 1, 0)
     follows = (former >= g.start) & (first[bucket] > 0) & (day[former] == day - 1)
     yesterday = np.where(follows, first[bucket] - first[np.maximum(bucket - 1, 0)], 0)
-    length, run_first, run_last = latest_runs(found, g)
+    run = latest_runs(found, g)
+    begun = run[:, 0] > 0
     return Traffic(
         count=here - since,
         total=running[here] - running[since],
@@ -120,10 +121,22 @@ def traffic(g: Group, amount: Ints, following: Ints, found: Spans) -> Traffic:
         frauds_7d=known_frauds(found, g, 7),
         frauds_28d=known_frauds(found, g, 28),
         rate_frauds=rate_frauds(found, g),
-        run=length,
-        run_first_ms=run_first,
-        run_last_ms=run_last,
+        run=run[:, 0],
+        run_first_ms=np.where(begun, g.at - run[:, 1], 0),
+        run_last_ms=np.where(begun, g.at - run[:, 2], 0),
+        clean=_clean(g, run, since),
     )
+
+
+def _clean(g: Group, run: Ints, since: Ints) -> Ints:
+    """`since`: the first position of each row's 30 days."""
+    out = np.zeros(len(g), np.int64)
+    rows = np.flatnonzero(run[:, 0] > 0)
+    code, at, last, known = g.code[rows], g.at[rows], run[rows, 2], run[rows, 3]
+    begin = g.first_from(code, (last // DAY_MS + 1) * DAY_MS)
+    end = g.first_from(code, ((at - (known - last)) // DAY_MS + 1) * DAY_MS)
+    out[rows] = np.maximum(np.minimum(end, rows) - np.maximum(begin, since[rows]), 0)
+    return out
 
 
 def _days_since(code: NDArray[np.int32], day: Ints) -> Ints:

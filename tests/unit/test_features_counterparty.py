@@ -50,6 +50,8 @@ def test_a_run_is_the_latest_series_of_frauds_that_amount_does_not_explain() -> 
     # -20 is more than 7 days before -10; the dear one (50,000 > 3 x 2,960) is explained by its amount.
     assert f["terminal_unexplained_run"] == 3
     assert f["terminal_run_age_days"] == 10.0
+    # The last of the run happened on day -3 and was known two days later: what happened on day -2 would be known, too.
+    assert f["terminal_clean_since_fraud"] == 1
     assert f["terminal_frauds_28d"] == 5
     later = after([*normal, *run, dear], at(33 * DAY), labels)
     assert later["terminal_unexplained_run"] == 0
