@@ -104,7 +104,7 @@ def build(settings: Settings | None = None) -> Services:
     sagemaker = SageMaker(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     models = Models(registry=sagemaker, group=settings.model_package_group)
     logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
-    training = Training(store=MongoExperiments(db), logs=logs)
+    training = Training(store=MongoExperiments(db), logs=logs, endpoint_name=settings.endpoint_name)
     deployment = DeploymentService(
         store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
     )
