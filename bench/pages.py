@@ -35,6 +35,7 @@ PAGES = {
     "kpis": "manager",
     "fraud_rates": "manager",
     "import_data": "admin",
+    "training_data": "admin",
     "retrain": "admin",
     "backtest": "admin",
     "deploy": "admin",

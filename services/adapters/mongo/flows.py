@@ -33,9 +33,8 @@ class MongoFlows:
 
     def add(self, made: FlowVersion, *, audit: AuditEntry) -> None:
         """The id of a version is its place in line: of two who save the same one, the second finds it taken."""
-        former = self._flows.find_one({"_id": _key(made.flow_id, made.version - 1)}) if made.version > 1 else None
-        if made.version > 1 and former is None:
-            raise NotFound(f"There is no version {made.version - 1} of this flow; nothing was saved.")
+        if made.version > 1:
+            self.get(made.flow_id, made.version - 1)
 
         def work(session: ClientSession) -> None:
             self._flows.insert_one(_flow_document(made), session=session)
