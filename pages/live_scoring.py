@@ -15,6 +15,7 @@ from ui import (
     errors,
     page,
     scoring_form,
+    scoring_mapped,
     scoring_paste,
     scoring_result,
     scoring_run,
@@ -43,6 +44,11 @@ def show() -> None:
             scoring_run.draw(actor)
         elif way == "json":
             scoring_paste.draw(actor)
+        elif way == "if" and wiring.services().live_scoring.mapping is not None:
+            page.empty(
+                "Not for data of your own yet",
+                "Change the payment under One payment and score it again: what the change did is told there.",
+            )
         elif way == "if":
             _start()
             scoring_what_if.draw()
@@ -54,12 +60,9 @@ def _one(actor: Actor) -> None:
     left, right = st.columns([44, 56], gap="medium")
     with left, st.container(border=True):
         _start()
-        fields, sent = scoring_form.draw()
+        record = _form()
     with right, errors.shown():  # a press is not repeated by itself
-        if sent:
-            record = scoring_form.record_of(
-                fields, scoring_form.base(), now=scoring_form.now(), identifier=scoring_form.new_id()
-            )
+        if record is not None:
             before: LiveScores | None = (st.session_state.get(_ONE) or (None, None, None))[0]
             scores = wiring.services().live_scoring.score([record], actor=actor)
             st.session_state[_ONE] = (scores, before.results[0].score if before else None, record)
@@ -69,6 +72,17 @@ def _one(actor: Actor) -> None:
         else:
             scoring_result.one(held[0], former=held[1])
             scoring_write_back.offer([held[2]], actor, key="one")
+
+
+def _form() -> dict[str, Any] | None:
+    """The form of the desk's data; the record where it was sent."""
+    now, identifier, mapping = scoring_form.now(), scoring_form.new_id(), wiring.services().live_scoring.mapping
+    if mapping is None:
+        fields, sent = scoring_form.draw()
+        return scoring_form.record_of(fields, scoring_form.base(), now=now, identifier=identifier) if sent else None
+    scoring_mapped.fill(mapping, scoring_form.base())
+    values, sent = scoring_mapped.draw(mapping)
+    return scoring_mapped.record_of(mapping, values, now=now, identifier=identifier) if sent else None
 
 
 def _start() -> None:

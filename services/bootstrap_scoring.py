@@ -67,6 +67,7 @@ def _live(settings: Settings, db: Db, mapping: Mapping | None, *, read_seconds: 
         rules=rules_of(mapping),
         plan=plan_of(mapping),
         flows=MongoFlows(db),
+        mapping=mapping,
     )
 
 

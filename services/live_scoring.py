@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.access import Actor, Permission, require
+from services.domain.mapping import Mapping as DataMapping
 from services.domain.states import Decision
 from services.domain.thresholds import Thresholds
 from services.domain.transaction_rules import DEMO_RULES, Rules, check_transaction
@@ -70,7 +71,10 @@ class LiveScoring:
         rules: Rules = DEMO_RULES,
         plan: Plan = DEMO,
         flows: FlowSource | None = None,
+        mapping: DataMapping | None = None,
     ) -> None:
+        """`mapping`: what the desk's data are, where they are somebody's own; `rules` and `plan` are made of it."""
+        self.mapping = mapping
         self._entities, self._rules, self._plan = entities, rules, plan
         self._scoring = Scoring(api, thresholds, plan, flows)
 

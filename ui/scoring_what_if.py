@@ -153,7 +153,7 @@ def _controls(record: dict[str, Any]) -> dict[str, Any]:
         with bottom[4]:
             st.button(
                 "Reset", icon=":material/restart_alt:", key=f"{_KEY}reset", on_click=reset, args=(record,),
-                shortcut="Alt+R", help="All as it is", width="stretch",
+                shortcut="Alt+Z", help="All as it is", width="stretch",
             )  # fmt: skip
     names = ("amount", "time", "category", "country", "channel", "entry_mode", "device", "merchant")
     return {name: st.session_state[_KEY + name] for name in names}

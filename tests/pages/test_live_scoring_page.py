@@ -11,9 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.access import Actor, Role
+from services.domain.mapping import read_mapping
+from services.domain.transaction_rules import rules_of
 from services.errors import InvalidData
+from services.features import plan_of
+from services.live_scoring import LiveScoring
 from services.scoring_runs_rows import REQUIRED
 from services.scoring_runs_state import RunState
+from tests.pages import fakes
 from tests.pages.conftest import Open, failed, text_of
 from ui import scoring_csv
 
@@ -240,3 +245,28 @@ def test_the_template_scores_as_it_is(desk: Any) -> None:
     run = desk.scoring_runs.start(io.BytesIO(scoring_csv.template()), "template.csv", actor=ANALYST)
     run = ended(desk, run.run_id)
     assert (run.scored, run.refused, run.first_problems) == (1, 0, ())
+
+
+def test_with_data_of_ones_own_the_form_asks_for_its_columns(open_page: Open, desk: Any) -> None:
+    mapping = read_mapping(
+        'name = "x"\n[time]\ncolumn = "when"\n[amount]\ncolumn = "eur"\ncurrency = "EUR"\n[entities]\n'
+        'customer = "who"\nshop = "shop"\n[features.age]\ncolumn = "age"\nkind = "number"\n'
+        '[features.vip]\ncolumn = "vip"\nkind = "flag"\n'
+    )
+    api = fakes.FakeScoringApi(desk.faults)
+    desk.live_scoring = LiveScoring(api, api, api, rules=rules_of(mapping), plan=plan_of(mapping), mapping=mapping)
+    at = open_page("analyst", "live_scoring")
+    assert failed(at) == []
+    at.text_input(key="own-entity.shop").set_value("corner")
+    at.number_input(key="own-feature.age").set_value(41.0)
+    at.selectbox(key="own-feature.vip").set_value("yes")
+    send(at)
+    assert failed(at) == []
+    assert "model v7" in text_of(at)
+    record = at.session_state["live-one"][2]
+    assert record["attributes"] == {"shop": "corner", "age": 41.0, "vip": True}
+    assert record["customer_id"]
+    assert "merchant" not in record
+    at = open_page("analyst", "live_scoring", live_input="What if")
+    assert failed(at) == []
+    assert "Not for data of your own yet" in text_of(at)
