@@ -131,7 +131,7 @@ def _controls(record: dict[str, Any]) -> dict[str, Any]:
     merchant = record["merchant"]
     with st.container(border=True):
         top = st.columns(4)
-        bottom = st.columns([23, 23, 21, 21, 12], vertical_alignment="bottom")
+        bottom = st.columns([22, 22, 20, 20, 16], vertical_alignment="bottom")
         with top[0]:
             amount = record["amount_minor"] / 10 ** record["exponent"]
             most = float(max(1_000, round(amount * 10, -2)))
