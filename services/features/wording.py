@@ -61,6 +61,11 @@ def times(value: float) -> str:
     return f"{value:.1f}x" if value < 9.95 else f"{value:.0f}x"
 
 
+def sentence(text: str) -> str:
+    """With a capital first letter; the others stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def count(value: float, noun: str, nouns: str = "") -> str:
     shown = f"{COUNT_CAP:.0f} or more" if value >= COUNT_CAP else f"{value:.0f}" if value else "no"
     return f"{shown} {noun}" if value == 1 else f"{shown} {nouns or noun + 's'}"
@@ -92,11 +97,11 @@ def flag(name: str, yes: str, no: str) -> Words:
 
 
 def frequency(name: str, who: str, span: str) -> Words:
-    return lambda facts: f"{count(facts[name], 'earlier transaction')} by {who} in {span}".capitalize()
+    return lambda facts: sentence(f"{count(facts[name], 'earlier transaction')} by {who} in {span}")
 
 
 def frauds(name: str, where: str, span: str) -> Words:
-    return lambda facts: f"{count(facts[name], 'fraud')} {where} became known in the last {span}".capitalize()
+    return lambda facts: sentence(f"{count(facts[name], 'fraud')} {where} became known in the last {span}")
 
 
 def raw(name: str, title: str, unit: str) -> Words:
