@@ -40,10 +40,9 @@ def build_for(
     log.info("lifecycle.replay transactions=%d labels=%d", transactions.num_rows, labels.num_rows)
     start, end, cutoff = experiment.window_start, experiment.window_end, experiment.label_cutoff
     data = build(transactions, labels, window_start=start, window_end=end, label_cutoff=cutoff, plan=plan)
-    chosen: tuple[str, int] | None = getattr(experiment, "flow", None)
-    if chosen is not None:
+    if experiment.flow is not None:
         assert flows is not None, "an experiment with a flow is built with the flows"
-        held = flows.get(*chosen)
+        held = flows.get(*experiment.flow)
         raw = flow_inputs.lake_columns(raw_of(held.flow.columns, data.schema["features"]))
         rows = lake.read_transactions(experiment.snapshot_id, start=start, end=end, columns=raw)
         data, fitted = with_flow(data, rows, held.flow, flow_id=held.flow_id, version=held.version)
