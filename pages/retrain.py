@@ -10,13 +10,23 @@ import streamlit as st
 from services.access import Permission, allows
 from services.errors import ServiceError
 from services.hyperparameters import HYPERPARAMETERS
-from services.training import METHODS, Experiment, TrainingRequest
-from ui import errors, model_comparison, page, retrain_detail, retrain_request, retrain_view, retry, session, wiring
+from services.training import AUTOPILOT, Experiment, TrainingRequest
+from ui import (
+    errors,
+    model_comparison,
+    page,
+    retrain_choices,
+    retrain_detail,
+    retrain_request,
+    retrain_view,
+    retry,
+    session,
+    wiring,
+)
 from ui import format as fmt
 from ui.retrain_request import CUSTOM, FIELDS, USUAL_WINDOW, WINDOWS, Window
 
 TITLE = "What shall the model learn next?"
-METHOD_NAMES = {"xgboost": "XGBoost, gradient-boosted trees", "autopilot": "Autopilot, a search over several models"}
 
 
 def _experiments() -> wiring.Read[tuple[Experiment, ...]]:
@@ -50,8 +60,7 @@ def _more() -> dict[str, float | None]:
     """The hyperparameters that the training code knows, each left at its usual value unless set."""
     given: dict[str, float | None] = {}
     known = [field for field in FIELDS if field.key in HYPERPARAMETERS]
-    with st.expander("Method and settings", icon=":material/tune:"):
-        st.selectbox("Method", METHODS[:1], format_func=METHOD_NAMES.__getitem__, key="retrain_method")
+    with st.expander("Settings", icon=":material/tune:"):
         for column, field in zip(st.columns(2, gap="small") * len(known), known, strict=False):
             low, high, _ = HYPERPARAMETERS[field.key]
             kind = int if field.whole else float
@@ -65,24 +74,32 @@ def _more() -> dict[str, float | None]:
 def _start(wanted: TrainingRequest) -> None:
     """Ask for the experiment; a refusal is a sentence beneath the button and the form keeps what it holds."""
     with errors.shown():
+        wanted = retrain_choices.with_columns(wanted, actor=session.actor())
         identifier = wiring.services().training.start(wanted, actor=session.actor())
         wiring.forget("training.experiments")
         st.session_state["retrain-selected"] = identifier
         st.rerun()
 
 
-def _form(now: datetime, *, may_train: bool, running: Experiment | None) -> None:
+def _form(now: datetime, past: tuple[Experiment, ...], *, may_train: bool) -> None:
+    running = next((e for e in past if not e.finished), None)
     with st.container(border=True, gap="small"):
         st.markdown("**New experiment**")
         window = _window(now)
         name = st.text_input(
             "Name", value="", key="retrain_name", max_chars=80, placeholder=retrain_request.usual_name(now, window)
         )
-        given = _more()
+        flow, left_out = retrain_choices.columns()
+        method, autopilot = retrain_choices.method()
+        given = _more() if method != AUTOPILOT else {}
+        chosen = retrain_choices.Choices(method, autopilot, flow, left_out, retrain_choices.after())
+        wanted = retrain_request.request(name or retrain_request.usual_name(now, window), window, given)
+        wanted = retrain_choices.completed(wanted, chosen)
         st.caption(retrain_request.explained(window), help=retrain_request.DETAILS)
         caution = retrain_request.young_labels(window)
         if caution:
             st.caption(f":orange[:material/hourglass_top:] {caution}")
+        st.caption(retrain_choices.forecast(wanted, past))
         blocked = None if may_train else "Your role may not start training."
         if running is not None:
             blocked = f"{fmt.literal(running.name)} is under way; one experiment runs at a time."
@@ -90,7 +107,7 @@ def _form(now: datetime, *, may_train: bool, running: Experiment | None) -> None
             "Start training", key="retrain-start", type="primary", icon=":material/play_arrow:", width="stretch",
             disabled=blocked is not None, help=blocked, shortcut="Ctrl+Enter",
         ):  # fmt: skip
-            _start(retrain_request.request(name or retrain_request.usual_name(now, window), window, given))
+            _start(wanted)
 
 
 def _selected(experiments: tuple[Experiment, ...]) -> Experiment:
@@ -168,8 +185,7 @@ def _render() -> None:
         experiments = read.value
         left, detail = st.columns([4, 7], gap="medium")
         with left:
-            running = next((e for e in experiments if not e.finished), None)
-            _form(now, may_train=allows(person, Permission.TRAIN), running=running)
+            _form(now, experiments, may_train=allows(person, Permission.TRAIN))
         with detail:
             _follow(_states(experiments))
         if experiments:

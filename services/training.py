@@ -147,6 +147,11 @@ class Training:
         self._store, self._logs, self._clock, self._token = store, logs, clock, token
         self._endpoint = endpoint_name
 
+    @property
+    def endpoint_name(self) -> str:
+        """Where models are deployed to; empty where nobody said."""
+        return self._endpoint
+
     def start(self, request: TrainingRequest, *, actor: Actor) -> str:
         """Record the request and return its id, like `exp-20261122-1415-ab12`.
 

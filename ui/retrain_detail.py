@@ -9,7 +9,17 @@ import streamlit as st
 
 from services.errors import ServiceError
 from services.training import Experiment, ExperimentState
-from ui import charts, charts_training, errors, model_comparison, navigation, retrain_view, session, wiring
+from ui import (
+    charts,
+    charts_training,
+    errors,
+    model_comparison,
+    navigation,
+    retrain_candidates,
+    retrain_view,
+    session,
+    wiring,
+)
 from ui import format as fmt
 
 _PHASES = {
@@ -32,9 +42,11 @@ def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
         _figures(experiment)
         lines = _log(experiment)
         _curves(experiment, lines)
+        retrain_candidates.show(experiment)
         timeline, log = st.tabs(["Timeline", "Log"], key="retrain-tabs")
         with timeline:
             _timeline(experiment, now)
+            retrain_candidates.reproduce(experiment)
         with log:
             _log_tail(experiment, lines)
 
