@@ -26,6 +26,7 @@ SCREENS = {
         "fraud_rates",
         "loop_health",
         "import_data",
+        "training_data",
         "retrain",
         "backtest",
         "deploy",

@@ -20,7 +20,7 @@ from bench.screenshots import VIEW, settle
 SCREENS = {
     "analyst": ("queue", "transaction", "live_scoring"),
     "manager": ("kpis", "fraud_rates"),
-    "admin": ("loop_health", "import_data", "retrain", "backtest", "deploy"),
+    "admin": ("loop_health", "import_data", "training_data", "retrain", "backtest", "deploy"),
 }
 # Rule -> parts of Streamlit's own drawing that break it, as selectors. Nothing of ours is in them.
 STREAMLIT: Mapping[str, tuple[str, ...]] = {
@@ -44,6 +44,7 @@ MAIN_ACTION = {
     "transaction": re.compile("Fraud"),
     "live_scoring": re.compile("Score"),
     "fraud_rates": re.compile("Export"),
+    "training_data": re.compile("Import"),
     "retrain": re.compile("Start|Train"),
     "backtest": re.compile("Run"),
     "deploy": re.compile("Deploy|Roll back"),
