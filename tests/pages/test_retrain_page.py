@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from services.training import ExperimentState
+from services.training import Candidate, ExperimentState
 from tests.pages.conftest import Open, failed, text_of
 from tests.pages.fakes_admin import equip
 from ui import wiring
@@ -126,3 +127,37 @@ def test_an_outage_keeps_the_list_with_its_age(open_page: Open, desk: Any) -> No
     assert failed(at) == []
     assert len(at.dataframe(key="retrain-list").value) == 5
     assert "MongoDB is not reachable since" in text_of(at)
+
+
+def test_a_search_is_asked_for_with_its_limits_columns_and_deployment(open_page: Open, desk: Any) -> None:
+    at = open_page("admin", "retrain")
+    at.segmented_control(key="retrain_method").set_value("autopilot").run()
+    at.number_input(key="retrain_candidates").set_value(5)
+    at.number_input(key="retrain_minutes").set_value(20)
+    first = at.multiselect(key="retrain_left_out").options[0]
+    at.multiselect(key="retrain_left_out").select(first)
+    at.toggle(key="retrain_auto_deploy").set_value(True)
+    at.button(key="retrain-start").click().run()
+    assert failed(at) == []
+    made = newest(desk)
+    assert (made.method, made.auto_deploy, dict(made.hyperparameters)) == ("autopilot", True, {})
+    assert (made.autopilot.mode, made.autopilot.max_candidates, made.autopilot.max_runtime_s) == ("ENSEMBLING", 5, 1200)
+    flow = desk.flows.get(*made.flow)
+    offered = [spec.name for spec in desk.training_data.plan.features]
+    assert list(flow.flow.columns) == list(made.features) == offered[1:]
+
+
+def test_candidates_of_a_search_are_listed_best_first(open_page: Open, desk: Any) -> None:
+    experiments = desk.stores.experiments
+    one = experiments.recent(1)[0]
+    found = (
+        Candidate("fd-x-c01", "Completed", {"auc": 0.91, "average_precision": 0.7}),
+        Candidate("fd-x-c02", "Failed", failure="AlgorithmError: no memory"),
+        Candidate("fd-x-blend", "Completed", {"auc": 0.93, "average_precision": 0.74}, best=True),
+    )
+    experiments.items[one.experiment_id] = replace(one, method="autopilot", candidates=found)
+    at = open_page("admin", "retrain")
+    assert failed(at) == []
+    listed = next(d.value for d in at.dataframe if "Candidate" in d.value)
+    assert listed["Candidate"].tolist() == ["blend (best)", "c01", "c02"]
+    assert listed["Why not"].tolist()[2] == "AlgorithmError: no memory"
