@@ -75,11 +75,11 @@ def _head(now_is: Draft) -> None:
         edited = " · edited" if now_is.changed and now_is.base else ""
         st.markdown(f"**{name}**{version}{edited}", width="stretch")
         st.button(
-            "", icon=":material/undo:", key="td-undo", help="Undo", disabled=not now_is.past,
+            "Undo", icon=":material/undo:", key="td-undo", disabled=not now_is.past,
             on_click=_set, args=(now_is.undo(),), type="tertiary",
         )  # fmt: skip
         st.button(
-            "", icon=":material/redo:", key="td-redo", help="Redo", disabled=not now_is.future,
+            "Redo", icon=":material/redo:", key="td-redo", disabled=not now_is.future,
             on_click=_set, args=(now_is.redo(),), type="tertiary",
         )  # fmt: skip
     if not now_is.flow.steps:
@@ -91,15 +91,16 @@ def _step(now_is: Draft, place: int, text: str, problem: str | None) -> None:
     with row:
         mark = ":red[:material/error:] " if problem else ""
         st.markdown(f"{mark}{place + 1}. {fmt.literal(text)}", width="stretch")
-        for icon, key, made, said, off in (
-            ("arrow_upward", "up", now_is.move(place, -1), "Earlier", place == 0),
-            ("arrow_downward", "down", now_is.move(place, 1), "Later", place == len(now_is.flow.steps) - 1),
-            ("close", "remove", now_is.remove(place), "Remove", False),
-        ):
-            st.button(
-                "", icon=f":material/{icon}:", key=f"td-{key}-{place}", help=f"{said}: step {place + 1}", disabled=off,
-                on_click=_set, args=(made,), type="tertiary",
-            )  # fmt: skip
+        moves = {
+            "Earlier": now_is.move(place, -1),
+            "Later": now_is.move(place, 1),
+            "Remove": now_is.remove(place),
+        }
+        offered = [said for said, made in moves.items() if made != now_is]
+        chosen = st.menu_button("Change", offered, key=f"td-change-{place}", type="tertiary", help=f"Step {place + 1}")
+        if chosen is not None:
+            _set(moves[chosen])
+            st.rerun()
     if problem:
         st.caption(f":red[{fmt.literal(problem)}] What is shown is the flow up to here.")
 
