@@ -78,7 +78,7 @@ def _mean(figure: go.Figure, mean: float, deviation: float, colors: charts.Palet
         y=mean,
         line={"color": colors.accent, "width": 1.5, "dash": "dash"},
         annotation={"text": f"mean {mean:.3g}", "font": {"color": colors.text, "size": 12}},
-        annotation_position="bottom right",
+        annotation_position="top left",
     )
 
 
