@@ -141,6 +141,10 @@ def _list(experiments: tuple[Experiment, ...], selected: Experiment, now: dateti
         column_config={
             "Experiment": st.column_config.TextColumn(width="medium", pinned=True),
             "AP": st.column_config.NumberColumn(format="%.3f", help=model_comparison.ESTIMATOR),
+            "AUC": st.column_config.NumberColumn(format="%.3f"),
+            "Precision": st.column_config.NumberColumn(format="%.3f", help="Of the alerts at the review threshold."),
+            "Recall": st.column_config.NumberColumn(format="%.3f", help="Frauds at or above the review threshold."),
+            "Alert rate": st.column_config.NumberColumn(format="percent"),
             "Prevalence": st.column_config.NumberColumn(format="%.4f", help="What a blind guess reaches."),
             "Rows": st.column_config.NumberColumn(format="localized"),
             "Frauds": st.column_config.NumberColumn(format="localized"),

@@ -21,6 +21,8 @@ MODE_NAMES = {
     "HYPERPARAMETER_TUNING": "Tune one kind",
     "AUTO": "By the size of the data",
 }
+# A value of its own: Streamlit shows a None option as nothing chosen.
+_NO_FLOW = ("", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,11 @@ def columns() -> tuple[tuple[str, int] | None, tuple[str, ...]]:
         saved = wiring.last_good(("flows",), lambda: wiring.services().flows.list(100), ttl=10.0, background=True).value
         titles = {(f.flow_id, f.version): f"{f.name}, version {f.version}" for f in saved}
         flow = st.selectbox(
-            "Flow", [None, *titles], key="retrain_flow", help="Steps saved on Training data make the columns.",
+            "Flow", [_NO_FLOW, *titles], key="retrain_flow", help="Steps saved on Training data make the columns.",
             format_func=lambda key: titles.get(key, "None: the desk's features as they are"),
         )  # fmt: skip
         st.caption("Target: **label**, 1 for fraud and 0 for genuine.")
-        if flow is not None:
+        if flow != _NO_FLOW:
             return flow, ()
         names = [spec.name for spec in _features()]
         words = {spec.name: spec.title for spec in _features()}
