@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.access import system
 from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import InvalidData, Unavailable
 from services.features import DEMO
-from services.flow_engine import FittedFlow, fit
+from services.flow_engine import FittedFlow, fit, from_json
 from services.flow_inputs import from_documents, from_lake, lake_columns, table
 from services.flow_steps import Flow, Step
 from services.flow_training import with_flow
+from services.flows import Flows
 from services.lake import Lake
 from services.scoring import Scoring
+from services.training import Experiment, ExperimentState
+from services.training_build import build_for
 from services.training_data_import import Selection, read_raw, read_set
 from tests.pages.fakes import Faults
-from tests.pages.fakes_training_data import MemoryTables, lake_rows
+from tests.pages.fakes_training_data import MemoryFlows, MemoryTables, lake_rows
 from workers.curator_flatten import _transaction
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -190,3 +194,20 @@ def test_a_flow_that_needs_the_transaction_says_so_where_there_is_none(trained: 
     model = Model(["v1"], {"v1": len(trained[2].outputs)})
     with pytest.raises(InvalidData, match="needs category of each transaction"):
         Scoring(model, Limits(), DEMO, Source({"v1": trained[2]})).assess([trained[3].matrix[-1].tolist()])
+
+
+def test_an_experiment_with_a_flow_keeps_what_it_fitted_and_says_so_in_its_files() -> None:
+    transactions, labels = lake_rows(NOW)
+    lake = Lake(MemoryTables(Faults(), NOW, {"transactions": transactions, "labels": labels}))  # type: ignore[arg-type]
+    store, objects = MemoryFlows(Faults()), dict[str, bytes]()
+    held = Flows(store).save(FLOW, name="F", note="", actor=system("a"))
+    experiment = Experiment(
+        "exp-1", "E", ExperimentState.PREPARING, "a", NOW, datetime(2026, 10, 1, tzinfo=UTC), NOW, NOW, "xgboost", {},
+        snapshot_id=1, labels_snapshot_id=1, flow=(held.flow_id, 1),
+    )  # fmt: skip
+    manifest = build_for(experiment, lake, objects.__setitem__, DEMO, store)
+    fitted = store.fits["exp-1"]
+    assert manifest["flow"] == {"id": held.flow_id, "version": 1}
+    assert json.loads(objects["training/exp-1/schema.json"])["features"] == list(fitted.outputs)
+    assert from_json(json.loads(objects["training/exp-1/flow.json"])) == fitted
+    assert list(objects)[-1] == "training/exp-1/manifest.json"
