@@ -116,7 +116,7 @@ def _details(draft: Draft, key: str) -> Draft:
 
 def _time_fields(moment: TimeColumn, key: str) -> TimeColumn:
     kind = st.selectbox(
-        "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=125,
+        "Time is", ["datetime", "number"], index=int(moment.kind == "number"), key=f"{key}-kind", width=140,
         format_func={"datetime": "date and time", "number": "a count"}.__getitem__,
     )  # fmt: skip
     if kind == "number":
