@@ -17,7 +17,7 @@ from services.deployment import Deployment, DeploymentKind, DeploymentState, Dep
 from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound
 from services.revisions import StaleRevision
-from services.training import Experiment, ExperimentState, ExperimentStore, TimelineEntry
+from services.training import Autopilot, Candidate, Experiment, ExperimentState, ExperimentStore, TimelineEntry
 from tests.unit.lifecycle_fakes import NOW, MemoryDeployments, MemoryExperiments
 
 ADMIN = Actor("u-1", "Ada", Role.ADMIN)
@@ -70,6 +70,24 @@ def test_an_experiment_is_read_as_it_was_written(experiments: ExperimentStore) -
     assert experiments.active() == experiments.recent(10) == (experiment(),)
     with pytest.raises(NotFound):
         experiments.get("exp-2")
+
+
+def test_a_search_is_read_as_it_was_written(experiments: ExperimentStore) -> None:
+    found = (Candidate("c01", "Completed", {"auc": 0.9}, "s3://b/m", "c01"), Candidate("c02", "Failed", failure="why"))
+    written = experiment(
+        method="autopilot", autopilot=Autopilot("AUTO", 5, 900), candidates=found, flow=("flow-1", 3),
+        features=("amount",), auto_deploy=True, endpoint_name="fraud-desk", deployment_id="dep-1",
+    )  # fmt: skip
+    experiments.insert(written, audit=entry("a-1"))
+    assert experiments.get("exp-1") == written
+
+
+def test_a_record_of_before_flows_and_searches_still_loads(db: Db) -> None:
+    store = MongoExperiments(db)
+    store.insert(experiment(), audit=entry("a-1"))
+    later = ("target", "features", "flow", "endpoint_name", "auto_deploy", "autopilot", "candidates", "deployment_id")
+    db["experiments"].update_one({"_id": "exp-1"}, {"$unset": dict.fromkeys(later, "")})
+    assert store.get("exp-1") == experiment()
 
 
 def test_only_the_latest_revision_of_an_experiment_can_be_replaced(experiments: ExperimentStore) -> None:
