@@ -42,10 +42,15 @@ def problems(imported: Imported, found: Profile) -> list[str]:
     empty = [c.name for c in found.columns if c.missing == c.rows]
     constant = [c.name for c in found.columns if c.distinct == 1 and not c.missing]
     if empty:
-        said.append(f"Missing in every row: {', '.join(empty)}.")
+        said.append(f"Missing in every row: {_few(empty)}.")
     if constant:
-        said.append(f"The same in every row: {', '.join(constant)}.")
+        said.append(f"The same in every row: {_few(constant)}.")
     return said
+
+
+def _few(names: list[str], most: int = 5) -> str:
+    """The first names; the table has them all."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def columns(imported: Imported, fitted: Fitted, key: str) -> None:
