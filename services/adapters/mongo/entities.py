@@ -22,7 +22,6 @@ class MongoEntityStore:
         with translated():
             return {d["_id"]: d["state"] for d in self._entities.find({"_id": {"$in": list(keys)}}, {"state": 1})}
 
-
     def transactions(self, ids: Sequence[str]) -> dict[str, Any]:
         """What names the entities of these transactions, by id."""
         named = {"customer_id": 1, "card.token": 1, "merchant": 1, "terminal_id": 1, "device.id": 1, "attributes": 1}
