@@ -95,8 +95,10 @@ def build(
     A transaction's label is its latest verdict known at `label_cutoff` (inclusive; of two at the same moment the one
     with the greater label_id): fraud is 1, genuine 0, inconclusive is excluded. Without a verdict it is genuine when
     it happened at least `maturity_days` before the cut-off, excluded otherwise. Transactions before the window only
-    build the history that features look back on. The last `validation_share` of the time spanned by the included
-    rows is validation. InvalidData when nothing can be learned: no rows, one class, fewer than MINIMUM_FRAUDS frauds,
+    build the history that features look back on. The last `validation_share` of the time spanned by the mature rows is
+    validation. Of the younger ones only those with a verdict are known, mostly frauds: a model that was measured on
+    them would look far better than it is, so they teach and never measure; unless the window holds nothing mature.
+    InvalidData when nothing can be learned: no rows, one class, fewer than MINIMUM_FRAUDS frauds,
     a part without both classes, or features that never change.
     """
     if not window_start < window_end:
@@ -112,13 +114,14 @@ def build(
     rows = history.filter(pc.greater_equal(columns["event_ms"], start_ms))
     latest = _latest(rows["transaction_id"], verdicts)
     event_ms = milliseconds(rows["event_time"]).to_numpy()
-    label = _label(latest["value"], event_ms <= cutoff_ms - maturity_days * 86_400_000)
+    mature = event_ms <= cutoff_ms - maturity_days * 86_400_000
+    label = _label(latest["value"], mature)
     included = label >= 0
-    matrix, labels, times = matrix[included], label[included], event_ms[included]
+    matrix, labels = matrix[included], label[included]
     _check_whole(matrix, labels, in_window=rows.num_rows)
-    boundary_ms = times[-1] - (times[-1] - times[0]) * validation_share
-    _check_parts(labels, times >= boundary_ms)
-    split = np.where(included, np.where(event_ms >= boundary_ms, VALIDATION, TRAIN), EXCLUDED)
+    measures = _later(event_ms, included & mature if (included & mature).any() else included, validation_share)
+    _check_parts(labels, measures[included])
+    split = np.where(included, np.where(measures, VALIDATION, TRAIN), EXCLUDED)
     return TrainingSet(
         matrix=matrix,
         labels=labels,
@@ -127,6 +130,12 @@ def build(
         beside=_beside(rows.filter(pa.array(included))),
         plan=plan,
     )
+
+
+def _later(event_ms: NDArray[np.int64], among: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+    """Which of the rows `among` lie in the last `share` of the time they span; rows are in time order."""
+    times = event_ms[among]
+    return among & (event_ms >= times[-1] - (times[-1] - times[0]) * share)
 
 
 def _beside(rows: pa.Table) -> pa.Table:

@@ -171,6 +171,25 @@ def test_the_last_fifth_of_the_time_is_validation() -> None:
     np.testing.assert_array_equal(matrix, data.matrix[-len(matrix) :])
 
 
+def test_young_rows_teach_and_never_measure() -> None:
+    # Mature until day 33: of the seven days after it only frauds are known.
+    rows = by_id(made(*history(), label_cutoff=day(40), maturity_days=7))
+    young = {r["split"] for key, r in rows.items() if r["event_time"] > day(33) and r["label"] is not None}
+    assert young == {"train"}
+    # The last fifth of day 5 to day 33 begins at 27.4.
+    measured = [r["event_time"] for r in rows.values() if r["split"] == "validation"]
+    assert (min(measured), max(measured)) == (day(28), day(33))
+
+
+def test_where_nothing_is_mature_the_latest_verdicts_measure() -> None:
+    transactions, labels = history()
+    labels += [label(row, "genuine", 40) for row in transactions if row["transaction_id"][-1] in "01"]
+    data = made(transactions, labels, label_cutoff=day(60), maturity_days=60)
+    splits = [r["split"] for r in data.rows.to_pylist() if r["label"] is not None]
+    assert splits == sorted(splits, key=("train", "validation").index)
+    assert set(splits) == {"train", "validation"}
+
+
 def test_a_verdict_after_a_transaction_never_changes_its_vector() -> None:
     transactions, labels = history()
     early = made(transactions, [x for x in labels if x["labelled_at"] != day(31)])
