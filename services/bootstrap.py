@@ -14,6 +14,7 @@ from services.adapters.iceberg import IcebergLake
 from services.adapters.iceberg_snapshots import IcebergSnapshots
 from services.adapters.lake_scan import LakeScan
 from services.adapters.logs import TrainingJobLogs
+from services.adapters.model_artifacts import ModelArtifacts
 from services.adapters.mongo.cases import MongoCaseStore
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.deployments import MongoDeployments
@@ -104,7 +105,8 @@ def build(settings: Settings | None = None) -> Services:
     sagemaker = SageMaker(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     models = Models(registry=sagemaker, group=settings.model_package_group)
     logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
-    training = Training(store=MongoExperiments(db), logs=logs, endpoint_name=settings.endpoint_name)
+    cards = ModelArtifacts(region=settings.region)
+    training = Training(store=MongoExperiments(db), logs=logs, endpoint_name=settings.endpoint_name, cards=cards)
     deployment = DeploymentService(
         store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
     )

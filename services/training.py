@@ -131,6 +131,12 @@ class TrainingLogs(Protocol):
     def tail(self, job: str, *, lines: int) -> tuple[str, ...]: ...
 
 
+class ModelCards(Protocol):
+    def card(self, uri: str) -> str:
+        """Markdown of the artifact at `uri`; InvalidData when it has none; Unavailable."""
+        ...
+
+
 class Training:
     """`Training(store=MongoExperiments(db), logs=TrainingJobLogs(...))`; clock and token are arguments for tests."""
 
@@ -142,9 +148,10 @@ class Training:
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(2),
         endpoint_name: str = "",
+        cards: ModelCards | None = None,
     ) -> None:
-        """`endpoint_name` is the desk's own: the only one a model is deployed to."""
-        self._store, self._logs, self._clock, self._token = store, logs, clock, token
+        """`endpoint_name`: the desk's own, the only one a model is deployed to. `cards`: None where nobody reads them."""
+        self._store, self._logs, self._clock, self._token, self._cards = store, logs, clock, token, cards
         self._endpoint = endpoint_name
 
     @property
@@ -244,6 +251,16 @@ class Training:
             return self._logs.tail(job, lines=min(max(lines, 1), 2_000))
         except NotFound:
             return ()
+
+    def model_card(self, experiment_id: str) -> str:
+        """What the trained model is, what it was measured on and where it ends, as Markdown.
+
+        Raises NotFound while nothing is trained, InvalidData for a model without a card, Unavailable.
+        """
+        experiment = self._store.get(experiment_id)
+        if experiment.artifact_uri is None or self._cards is None:
+            raise NotFound(f"{experiment.name} has no model, so it has no model card.")
+        return self._cards.card(experiment.artifact_uri)
 
 
 def _audit(

@@ -43,12 +43,14 @@ def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
         lines = _log(experiment)
         _curves(experiment, lines)
         retrain_candidates.show(experiment)
-        timeline, log = st.tabs(["Timeline", "Log"], key="retrain-tabs")
+        timeline, log, card = st.tabs(["Timeline", "Log", "Model card"], key="retrain-tabs")
         with timeline:
             _timeline(experiment, now)
             retrain_candidates.reproduce(experiment)
         with log:
             _log_tail(experiment, lines)
+        with card:
+            _card(experiment)
 
 
 def _head(experiment: Experiment, now: datetime, *, may_stop: bool) -> None:
@@ -189,6 +191,27 @@ def _timeline(experiment: Experiment, now: datetime) -> None:
         hide_index=True,
         alt="What happened to this experiment, newest first",
     )
+
+
+def _card(experiment: Experiment) -> None:
+    if experiment.artifact_uri is None:
+        st.caption("The card is written when the model is trained.")
+        return
+    identifier = experiment.experiment_id
+    try:
+        text = wiring.last_good(
+            ("training.card", identifier, experiment.artifact_uri),
+            lambda: wiring.services().training.model_card(identifier),
+            ttl=3600.0, source="S3", background=True,
+        ).value  # fmt: skip
+    except ServiceError as error:
+        st.caption(f":material/cloud_off: The model card cannot be read: {fmt.literal(error.message)}")
+        return
+    st.download_button(
+        "Markdown", text, f"model-card-{experiment.model_version or identifier}.md", "text/markdown",
+        icon=":material/download:", key="retrain-card-download", on_click="ignore",
+    )  # fmt: skip
+    st.markdown(text)
 
 
 def _log_tail(experiment: Experiment, lines: tuple[str, ...] | ServiceError) -> None:

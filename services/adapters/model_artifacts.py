@@ -19,6 +19,7 @@ MAX_UNPACKED_BYTES = 2 * 1024 * 1024 * 1024
 MAX_MEMBERS = 10_000
 MAX_METADATA_BYTES = 1024 * 1024
 METADATA = "metadata.json"
+CARD = "model_card.md"
 
 
 class ModelArtifacts:
@@ -34,16 +35,26 @@ class ModelArtifacts:
         InvalidData when it is too large, no archive, or its metadata lacks what registering needs (features_version;
         suggested review_threshold <= decline_threshold in (0, 1); metrics as numbers).
         """
+        return _checked(self._member(uri, METADATA))
+
+    def card(self, uri: str) -> str:
+        """The model card (Markdown) in the model.tar.gz at `uri`. InvalidData when there is none or it is not text."""
+        try:
+            return self._member(uri, CARD).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidData(f"{CARD} of the model is not text.") from None
+
+    def _member(self, uri: str, name: str) -> bytes:
         where = urlsplit(uri)
         with aws.translated(_DEPENDENCY):
             answer = self._s3.get_object(Bucket=where.netloc, Key=where.path.lstrip("/"))
-            if answer["ContentLength"] > MAX_ARCHIVE_BYTES:
-                raise InvalidData(f"The model artifact is larger than {MAX_ARCHIVE_BYTES // 2**20} MB.")
             with answer["Body"] as body:
-                return _checked(_metadata_file(body))
+                if answer["ContentLength"] > MAX_ARCHIVE_BYTES:
+                    raise InvalidData(f"The model artifact is larger than {MAX_ARCHIVE_BYTES // 2**20} MB.")
+                return _file(body, name)
 
 
-def _metadata_file(body: Any) -> bytes:
+def _file(body: Any, name: str) -> bytes:
     unpacked = 0
     try:
         with tarfile.open(fileobj=body, mode="r|gz") as archive:
@@ -51,16 +62,16 @@ def _metadata_file(body: Any) -> bytes:
                 unpacked += member.size
                 if count >= MAX_MEMBERS or unpacked > MAX_UNPACKED_BYTES:
                     raise InvalidData("The model artifact unpacks to more than a model can be.")
-                if member.name.removeprefix("./") != METADATA or not member.isreg():
+                if member.name.removeprefix("./") != name or not member.isreg():
                     continue
                 if member.size > MAX_METADATA_BYTES:
-                    raise InvalidData(f"{METADATA} of the model is larger than 1 MB.")
+                    raise InvalidData(f"{name} of the model is larger than 1 MB.")
                 file = archive.extractfile(member)
                 assert file is not None, "a regular member has contents"
                 return file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InvalidData("The model artifact is not a readable model.tar.gz.") from error
-    raise InvalidData(f"The model artifact has no {METADATA}.")
+    raise InvalidData(f"The model artifact has no {name}.")
 
 
 def _checked(raw: bytes) -> Mapping[str, Any]:

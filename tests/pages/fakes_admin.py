@@ -123,6 +123,15 @@ class FakeLogs:
         return tuple(out[-lines:])
 
 
+class FakeCards:
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def card(self, uri: str) -> str:
+        self._faults.check("S3")
+        return f"# Model card\n\nArtifact `{uri}`."
+
+
 class FakeRegistry:
     def __init__(self, faults: Faults, packages: list[Package]) -> None:
         self._faults, self.held = faults, packages
@@ -246,6 +255,7 @@ def experiment(
         timeline=timeline,
         rows=412_118 + number * 9_000 if reached >= 2 else None,
         positives=1_281 + number * 31 if reached >= 2 else None,
+        artifact_uri=f"s3://fraud-desk/models/{number}/output/model.tar.gz" if done else None,
         metrics={"average_precision": 0.35 + number * 0.006} if done else {},
         model_version=f"v{number}" if done else None,
         failure=failure,
@@ -319,7 +329,7 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
     return SimpleNamespace(
         kpis=Kpis(FakeKpiStore(faults, empty=empty)),
         rates=AskedRates(faults, empty=empty),
-        training=Training(store=store, logs=FakeLogs(faults)),
+        training=Training(store=store, logs=FakeLogs(faults), cards=FakeCards(faults)),
         models=models,
         deployment=DeploymentService(store=deployments, endpoints=endpoints, models=models, endpoint_name="fraud-desk"),
         imports=imports(faults),

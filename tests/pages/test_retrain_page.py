@@ -85,6 +85,21 @@ def test_a_running_experiment_shows_steps_curves_log_and_stop(open_page: Open, d
     assert newest(desk).stop_requested_by == "Admin Person"
 
 
+def test_the_model_card_is_shown_and_can_be_taken_along(open_page: Open, desk: Any) -> None:
+    at = open_page("admin", "retrain")
+    assert failed(at) == []
+    assert "# Model card" in text_of(at)
+    assert at.get("download_button")
+
+
+def test_a_card_that_cannot_be_read_leaves_the_rest_standing(open_page: Open, desk: Any) -> None:
+    desk.faults.down = {"S3"}
+    at = open_page("admin", "retrain")
+    assert failed(at) == []
+    assert "The model card cannot be read" in text_of(at)
+    assert len(at.metric) == 4
+
+
 def test_a_failure_is_its_sentence(open_page: Open, desk: Any) -> None:
     experiments = desk.stores.experiments
     failed_one = next(e for e in experiments.items.values() if e.state is ExperimentState.FAILED)

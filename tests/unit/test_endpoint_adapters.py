@@ -202,6 +202,18 @@ def test_metadata_is_read_without_unpacking_and_keeps_only_numbers_as_metrics() 
     assert held["suggested"] == METADATA["suggested"]
 
 
+def card(raw: bytes) -> str:
+    return ModelArtifacts(region="eu-central-1", client=S3(raw)).card("s3://b/models/job/output/model.tar.gz")
+
+
+def test_the_model_card_is_read_and_its_absence_said() -> None:
+    assert card(archive(model=b"x", **{"model_card.md": "# Café".encode()})) == "# Café"
+    with pytest.raises(InvalidData, match=r"has no model_card\.md"):
+        card(archive(metadata_json=orjson.dumps(METADATA)))
+    with pytest.raises(InvalidData, match="not text"):
+        card(archive(**{"model_card.md": b"\xff"}))
+
+
 @pytest.mark.parametrize(
     "raw",
     [
