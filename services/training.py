@@ -150,7 +150,7 @@ class Training:
         endpoint_name: str = "",
         cards: ModelCards | None = None,
     ) -> None:
-        """`endpoint_name`: the desk's own, the only one a model is deployed to. `cards`: None where nobody reads them."""
+        """`endpoint_name`: the desk's own, the only one deployed to. `cards`: None where nobody reads them."""
         self._store, self._logs, self._clock, self._token, self._cards = store, logs, clock, token, cards
         self._endpoint = endpoint_name
 
