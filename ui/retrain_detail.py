@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import plotly.graph_objects as go
@@ -28,6 +29,7 @@ _PHASES = {
     "waiting": ("radio_button_unchecked", "gray"),
 }
 LOG_LINES = 200
+_HEADING = re.compile(r"^(?=#)", re.MULTILINE)
 
 
 def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
@@ -211,7 +213,7 @@ def _card(experiment: Experiment) -> None:
         "Markdown", text, f"model-card-{experiment.model_version or identifier}.md", "text/markdown",
         icon=":material/download:", key="retrain-card-download", on_click="ignore",
     )  # fmt: skip
-    st.markdown(text)
+    st.markdown(_HEADING.sub("##", text))  # the page has its headings already
 
 
 def _log_tail(experiment: Experiment, lines: tuple[str, ...] | ServiceError) -> None:
