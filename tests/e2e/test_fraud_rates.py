@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from bench.screenshots import settle
 
 POINT = ".st-key-rates-chart .scatterlayer .trace .points path"
+LABEL = ".st-key-rates-chart .hoverlayer .hovertext"
 
 
 def headline(panel: Any) -> str:
@@ -25,11 +26,14 @@ def test_a_click_on_a_point_opens_its_transactions_and_the_link_opens_the_same_v
     expect(page.get_by_text("Fraud by count").first).to_be_visible()
     settle(page)
     panel = page.locator(".st-key-rates-drill")
-    for _ in range(3):  # a chart that is being drawn anew at this moment takes no click: a person clicks again
-        page.locator(POINT).first.hover(force=True)
-        page.locator(POINT).first.click(force=True)
+    for n in range(6):  # a chart that is being drawn anew at this moment takes no click: a person clicks again
+        page.locator(POINT).nth(n).hover(force=True)
         with suppress(PlaywrightTimeout):
-            panel.wait_for(timeout=8_000)
+            page.locator(LABEL).first.wait_for(timeout=3_000)
+        page.mouse.down()
+        page.mouse.up()
+        with suppress(PlaywrightTimeout):
+            panel.wait_for(timeout=5_000)
             break
     expect(panel.get_by_text(re.compile(r"^1 to \d+ of [\d,]+, newest first$"))).to_be_visible()
     said = headline(panel)

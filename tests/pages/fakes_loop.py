@@ -90,12 +90,14 @@ class MemoryStore:
         return self._rows(start.date(), LAKE_SCHEMA) if options.get("columns") else Rows(self._rows(start.date()), ())
 
     def _rows(self, day: date, schema: pa.Schema = MONGO_SCHEMA) -> pa.Table:
-        at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+        # Long before the lake's moment at any time of the day: what changed after it would count as under way.
+        at = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        arrived = at - timedelta(hours=1)
         rows = []
         for n in range(40):
             wrong = 1 if schema is LAKE_SCHEMA and n < self.altered else 0
             row = dict.fromkeys(schema.names) | {"transaction_id": f"{day}-{n:03d}", "event_time": at, "version": 1}
-            row |= {"amount_minor": 100 * n + wrong, "received_at": at, "cluster_time": at}
+            row |= {"amount_minor": 100 * n + wrong, "received_at": arrived, "cluster_time": arrived}
             rows.append({name: row[name] for name in schema.names})
         return pa.Table.from_pylist(rows, schema=schema)
 
