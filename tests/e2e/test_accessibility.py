@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from bench.desk import Desk
 from bench.screenshots import VIEW, settle
+from tests.e2e.alerts import an_open_alert
 
 # Each role's screens; a screen that two roles see alike is looked at once.
 SCREENS = {
@@ -52,11 +53,7 @@ MAIN_ACTION = {
 
 
 def address(screen: str, stack: Any) -> str:
-    if screen != "transaction":
-        return screen
-    from services.transactions import QueueFilter, Sort
-
-    return f"transaction?id={stack.transactions.page(QueueFilter(), sort=Sort.RISK, limit=1).rows[0].transaction_id}"
+    return screen if screen != "transaction" else f"transaction?id={an_open_alert(stack)}"
 
 
 def violations(page: Any) -> list[str]:
