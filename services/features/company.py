@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from services.features.arithmetic import COLUMNS, cap, kilometres
 from services.features.columns import Floats, Ints, Transactions
-from services.features.grouping import Group, last_valid
+from services.features.grouping import Group, last_valid, pairs
 from services.features.limits import COUNT_CAP
 from services.features.memory import DAY_MS, SEEN_MAX
 from services.features.plan import Plan, speed
@@ -19,56 +19,31 @@ from services.features.windows import others
 Codes = NDArray[np.int32]
 
 
-def pairs(payer: Codes, other: Codes) -> tuple[Ints, Ints]:
-    """For each transaction the one before and the one after it, by arrival, of the same payer with the same other.
-
-    -1 where there is none; also where payer or other is absent.
-    """
-    before, after = np.full(len(payer), -1), np.full(len(payer), -1)
-    rows = np.flatnonzero((payer >= 0) & (other >= 0))
-    if len(rows):
-        rows = rows[_sorting(other[rows])]
-        rows = rows[_sorting(payer[rows])]
-        same = (payer[rows[1:]] == payer[rows[:-1]]) & (other[rows[1:]] == other[rows[:-1]])
-        before[rows[1:][same]], after[rows[:-1][same]] = rows[:-1][same], rows[1:][same]
-    return before, after
-
-
-def _sorting(codes: Codes) -> Ints:
-    """Two bytes are sorted by radix, which is ten times as fast."""
-    return np.argsort(codes.astype(np.uint16) if int(codes.max()) < 2**16 else codes, kind="stable")
-
-
-def positions(g: Group, rows: Ints, count: int) -> Ints:
-    """Where transactions are in the group; len(g) for -1. `count`: of all transactions."""
-    where = np.full(count + 1, len(g))
-    where[g.rows] = np.arange(len(g))
-    return where[rows]
-
-
 def company(plan: Plan, rows: Transactions, g: Group) -> list[Floats]:
     """Columns of `Plan.company` for a group of payers."""
     new, many = [], []
     known = g.place > 0
     for place, kind in enumerate(plan.kinds[1:], start=1):
-        codes = rows.names[place].code
-        before, after = pairs(rows.names[0].code, codes)
-        named = codes[g.rows] >= 0
-        met = before[g.rows] >= 0
-        _forget(g, codes[g.rows], met)
+        code = rows.names[place].code[g.rows]
+        before, after = pairs(g, code)
+        named = code >= 0
+        met = before >= 0
+        _forget(g, code, before, met)
         new.append(np.where(named & known, np.where(met, 0.0, 1.0), nan))
         if kind in plan.met:
-            found = others(g, DAY_MS, positions(g, after[g.rows], len(rows)), named)
+            found = others(g, DAY_MS, after, named)
             many.append(np.where(named, cap(COLUMNS, COLUMNS.number(found), COUNT_CAP), nan))
     return new + many
 
 
-def _forget(g: Group, code: Codes, met: NDArray[np.bool_]) -> None:
-    """Take back `met` where more than SEEN_MAX others were met since, for the few payers who meet so many."""
-    first = np.flatnonzero((code >= 0) & ~met)
-    payers, many = np.unique(g.start[first], return_counts=True)
-    for start in payers[many > SEEN_MAX].tolist():
+def _forget(g: Group, code: Codes, before: Ints, met: NDArray[np.bool_]) -> None:
+    """Take back `met` where SEEN_MAX others were met since, which takes as many rows: for the few payers of whom
+    somebody was met again after so many rows, and who ever met so many others."""
+    long_ago = np.flatnonzero(met & (g.here - before > SEEN_MAX))
+    for start in np.unique(g.start[long_ago]).tolist():
         end = int(np.searchsorted(g.start, start, side="right"))
+        if np.count_nonzero(~met[start:end] & (code[start:end] >= 0)) <= SEEN_MAX:
+            continue
         seen: OrderedDict[int, None] = OrderedDict()
         for place, one in enumerate(code[start:end].tolist(), start=start):
             if one < 0:

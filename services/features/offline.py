@@ -1,12 +1,17 @@
-"""The offline driver: the plan over whole columns, kind by kind.
+"""The offline driver: the plan over whole columns, kind by kind and block by block, on the machine's cores.
 
-Entities whose transactions arrived in order of time, nearly all, are done by positions (`windows`); the others one
-transaction at a time (`stragglers`). Both give the same integers to the same formulas.
+Entities whose transactions arrived in order of time, nearly all, are done by positions (`windows`), a block of whole
+entities at a time; the others one transaction at a time (`stragglers`). Both give the same integers to the same
+formulas. Beside the result memory holds the columns, the order of each kind and a few blocks.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from math import nan
 from typing import Any
 
@@ -16,9 +21,9 @@ from numpy.typing import NDArray
 from services.features import counterparty, history
 from services.features.arithmetic import COLUMNS
 from services.features.columns import Ints, Source, Transactions, clipped, read_labels, read_transactions
-from services.features.company import company, geography, pairs, positions
+from services.features.company import company, geography
 from services.features.counterparty import Traffic
-from services.features.grouping import Group, group
+from services.features.grouping import Group, pairs, sorting
 from services.features.history import History
 from services.features.memory import (
     State,
@@ -32,8 +37,11 @@ from services.features.memory import (
 from services.features.plan import Plan, feature_name
 from services.features.roles import Role
 from services.features.stragglers import Late, disordered, walk
-from services.features.verdicts import Spans, Verdicts, of_group, relevant, spans
-from services.features.windows import histories, traffic
+from services.features.verdicts import Spans, Verdicts, relevant, spans
+from services.features.windows import histories, traffic, volumes
+
+# More cores than this do not help: what numpy does between two operations on a block is one thread's at a time.
+_THREADS = 4
 
 
 def matrix(
@@ -45,17 +53,22 @@ def matrix(
     labelled_ms, before a transaction of the same moment. With `since_ms` only transactions at or after it are rows.
     The memory of the result is one block, by feature.
     """
-    rows = read_transactions(plan, transactions)
-    ids = transactions["transaction_id"] if labels is not None and "transaction_id" in _columns(labels) else None
-    known = relevant(rows, read_labels(labels, rows, ids))
-    sheet = _Sheet(plan, rows, since_ms)
-    sheet.put(["amount_minor"], np.arange(len(rows)), [rows.amount])
-    for place, kind in enumerate(plan.kinds):
-        if kind.role is Role.PAYER:
-            _payers(plan, place, rows, known, sheet)
-        elif kind.role is not Role.KNOWN:
-            _counterparties(plan, place, rows, known, sheet)
-    sheet.put([number.name for number in plan.numbers], np.arange(len(rows)), rows.numbers)
+    stored = [place for place, kind in enumerate(plan.kinds) if kind.role is not Role.KNOWN]
+    with ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))), "features") as pool:
+        rows = read_transactions(plan, transactions, each=pool.map)
+        ids = transactions["transaction_id"] if labels is not None and "transaction_id" in _columns(labels) else None
+        told = pool.submit(read_labels, labels, rows, ids)
+        orders = list(pool.map(lambda place: _order(rows.names[place].code), stored))
+        known = relevant(rows, told.result(), orders[0])
+        sheet = _Sheet(plan, rows, since_ms)
+        sheet.put(["amount_minor"], None, [rows.amount])
+        sheet.put([number.name for number in plan.numbers], None, rows.numbers)
+        parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, orders))
+        blocks = [(part, block) for part in parts for block in part.ordered.blocks()]
+        for _ in pool.map(lambda one: _put(*one), blocks):
+            pass  # what a block raises is raised here
+    for part in parts:
+        (_walk_payers if part.payer else _walk_counterparties)(part)
     return sheet.matrix()
 
 
@@ -64,40 +77,108 @@ def _columns(source: Source) -> Sequence[str]:
 
 
 class _Sheet:
-    """The matrix while it is filled, missing where nothing was put."""
+    """The matrix while it is filled."""
 
     def __init__(self, plan: Plan, rows: Transactions, since_ms: int | None) -> None:
         self._place = {name: place for place, name in enumerate(plan.names)}
         chosen = np.ones(len(rows), np.bool_)
         if since_ms is not None:
             chosen[rows.given] = rows.at >= since_ms
-        target = np.where(chosen, np.cumsum(chosen) - 1, -1)
-        self._target = target[rows.given]
-        self._cells = np.full((len(plan.names), int(chosen.sum())), nan, np.float32)
+        self._all = bool(chosen.all())
+        self._target = rows.given if self._all else np.where(chosen, np.cumsum(chosen) - 1, -1)[rows.given]
+        self._cells = np.empty((len(plan.names), int(chosen.sum())), np.float32)
 
-    def put(self, names: Sequence[str], rows: Ints, values: Sequence[NDArray[Any]]) -> None:
-        """`values`: a column a name, for `rows` (places among the transactions by arrival)."""
-        target = self._target[rows]
-        kept = target >= 0
-        everything = bool(kept.all())
+    def put(self, names: Sequence[str], rows: Ints | None, values: Sequence[Any]) -> None:
+        """`values`: a column (or number) a name, for `rows` (places among the transactions by arrival; None: all)."""
+        target = self._target if rows is None else self._target[rows]
+        kept = slice(None) if self._all else target >= 0
+        target = target[kept]
         for name, value in zip(names, values, strict=True):
-            if everything:
-                self._cells[self._place[name], target] = value
-            else:
-                self._cells[self._place[name], target[kept]] = value[kept]
+            cells = np.asarray(value, np.float32)
+            self._cells[self._place[name]][target] = cells[kept] if cells.ndim else cells
 
     def matrix(self) -> NDArray[np.float32]:
         return self._cells.T
 
 
-def _payers(plan: Plan, place: int, rows: Transactions, known: Verdicts, sheet: _Sheet) -> None:
-    kind, first, amount = plan.kinds[place], place == 0, clipped(rows.amount)
-    names = [feature_name(kind.name, suffix, first=first) for suffix in history.SUFFIXES]
-    late, g, found = _ordered(rows, known, place)
-    sheet.put(names, g.rows, history.features(COLUMNS, histories(g, amount[g.rows], found), amount[g.rows]))
-    if first:
-        sheet.put(plan.company_names, g.rows, company(plan, rows, g))
-        sheet.put(plan.geography_names, g.rows, geography(plan, rows, g))
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One kind: `ordered`, its entities to be done by position, and `late`, those to be walked."""
+
+    plan: Plan
+    place: int
+    rows: Transactions
+    sheet: _Sheet
+    ordered: Group
+    found: Spans
+    late: tuple[Late, NDArray[np.bool_]]
+
+    @property
+    def payer(self) -> bool:
+        return self.plan.kinds[self.place].role is Role.PAYER
+
+    @property
+    def category(self) -> bool:
+        return self.plan.kinds[self.place].role is Role.CATEGORY
+
+    @property
+    def names(self) -> list[str]:
+        name, first = self.plan.kinds[self.place].name, not self.place
+        if self.payer:
+            return [feature_name(name, suffix, first=first) for suffix in history.SUFFIXES]
+        suffixes = counterparty.CATEGORY_SUFFIXES if self.category else counterparty.SUFFIXES
+        return [feature_name(name, suffix) for suffix in suffixes]
+
+    @property
+    def beside(self) -> list[str]:
+        """What the first payer has beside the features of its kind."""
+        return [] if self.place else [*self.plan.company_names, *self.plan.geography_names]
+
+
+def _order(codes: NDArray[np.int32]) -> Ints:
+    """The rows that have a name, entity by entity and each in order of arrival."""
+    present = np.flatnonzero(codes >= 0)
+    return present[sorting(codes[present])]
+
+
+def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: _Sheet, place: int, order: Ints) -> _Part:
+    codes = rows.names[place].code
+    late = Late(rows, known, codes)
+    bad = disordered(late, order)
+    if bad.any():
+        order = order[~bad[codes[order]]]
+    part = _Part(plan, place, rows, sheet, Group(order, codes[order], rows.at[order]), spans(known, codes), (late, bad))
+    names = part.names + part.beside
+    sheet.put(names, np.flatnonzero(codes < 0), [nan] * len(names))
+    return part
+
+
+def _put(part: _Part, g: Group) -> None:
+    """A block by position."""
+    rows, found, amount = part.rows, part.found.among(g), clipped(part.rows.amount[g.rows])
+    if part.payer:
+        part.sheet.put(part.names, g.rows, history.features(COLUMNS, histories(g, amount, found), amount))
+        if part.beside:
+            part.sheet.put(part.beside, g.rows, company(part.plan, rows, g) + geography(part.plan, rows, g))
+        return
+    if part.category:
+        cut = volumes(g, amount, found)
+    else:
+        payer = rows.names[0].code[g.rows]
+        cut = traffic(g, amount, pairs(g, payer)[1], payer >= 0, found)
+    _put_traffic(part, g.rows, cut, g.at, amount)
+
+
+def _put_traffic(part: _Part, rows: Ints, cut: Traffic, at: Ints, amount: Ints) -> None:
+    if part.category:
+        found = [counterparty.rate(COLUMNS, cut)]
+    else:
+        found = counterparty.features(COLUMNS, cut, at, amount)
+    part.sheet.put(part.names, rows, found)
+
+
+def _walk_payers(part: _Part) -> None:
+    plan, rows, first, amount = part.plan, part.rows, not part.place, clipped(part.rows.amount)
     read: list[History] = []
     beside: list[list[float]] = []
 
@@ -112,54 +193,27 @@ def _payers(plan: Plan, place: int, rows: Transactions, known: Verdicts, sheet: 
             plan.observe_company(event, state)
 
     seen = [other.name for other in plan.kinds[1:]] if first else []
-    visited = walk(*late, lambda: new_history(seen), visit)
+    visited = walk(*part.late, lambda: new_history(seen), visit)
     if len(visited):
-        sheet.put(names, visited, history.features(COLUMNS, History(*_turned(read)), amount[visited]))
+        part.sheet.put(part.names, visited, history.features(COLUMNS, History(*_turned(read)), amount[visited]))
         if first:
-            sheet.put([*plan.company_names, *plan.geography_names], visited, list(np.array(beside).T))
+            part.sheet.put(part.beside, visited, list(np.array(beside).T))
 
 
-def _counterparties(plan: Plan, place: int, rows: Transactions, known: Verdicts, sheet: _Sheet) -> None:
-    kind, amount, payer = plan.kinds[place], clipped(rows.amount), rows.names[0].code
-    category = kind.role is Role.CATEGORY
-    names = [
-        feature_name(kind.name, suffix)
-        for suffix in (counterparty.CATEGORY_SUFFIXES if category else counterparty.SUFFIXES)
-    ]
-
-    def put(at_rows: Ints, found: Traffic) -> None:
-        if category:
-            sheet.put(names, at_rows, [counterparty.rate(COLUMNS, found)])
-        else:
-            sheet.put(names, at_rows, counterparty.features(COLUMNS, found, rows.at[at_rows], amount[at_rows]))
-
-    late, g, found = _ordered(rows, known, place)
-    following = positions(g, pairs(payer, rows.names[place].code)[1][g.rows], len(rows))
-    put(g.rows, traffic(g, amount[g.rows], following, found))
+def _walk_counterparties(part: _Part) -> None:
+    rows, payer, amount = part.rows, part.rows.names[0].code, clipped(part.rows.amount)
     read: list[Traffic] = []
 
     def visit(state: State, row: int) -> None:
         at, who = int(rows.at[row]), int(payer[row])
-        read.append(counterparty.read(state, at, None if category or who < 0 else who))
+        read.append(counterparty.read(state, at, None if part.category or who < 0 else who))
         add_to_day(state, at, int(amount[row]))
-        if not category and who >= 0:
+        if not part.category and who >= 0:
             meet(state["payers"], at, who)
 
-    visited = walk(*late, new_category if category else new_counterparty, visit)
+    visited = walk(*part.late, new_category if part.category else new_counterparty, visit)
     if len(visited):
-        put(visited, Traffic(*_turned(read)))
-
-
-def _ordered(rows: Transactions, known: Verdicts, place: int) -> tuple[tuple[Late, NDArray[np.bool_]], Group, Spans]:
-    """(the kind's stragglers, its other entities, and what is known of the frauds of these)."""
-    codes = rows.names[place].code
-    late = Late(rows, known, codes)
-    bad = disordered(late)
-    good = codes >= 0
-    if bad.any():
-        good[good] = ~bad[codes[good]]
-    g = group(np.flatnonzero(good), codes, rows.at)
-    return (late, bad), g, of_group(spans(known, codes), g)
+        _put_traffic(part, visited, Traffic(*_turned(read)), rows.at[visited], amount[visited])
 
 
 def _turned(tuples: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:

@@ -29,18 +29,19 @@ class Late:
     codes: NDArray[np.int32]
 
 
-def disordered(late: Late) -> NDArray[np.bool_]:
-    """By code: whether event times fall in order of arrival, or a verdict fell between an event and its arrival."""
+def disordered(late: Late, order: Ints) -> NDArray[np.bool_]:
+    """By code: whether event times fall in order of arrival, or a verdict fell between an event and its arrival.
+
+    `order`: the rows of the kind, entity by entity and each in order of arrival.
+    """
     codes, at, arrival = late.codes, late.rows.at, late.rows.arrival
     out = np.zeros(int(codes.max(initial=-1)) + 1, np.bool_)
     if at is arrival or not len(out):
         return out
-    present = np.flatnonzero(codes >= 0)
-    order = present[np.argsort(codes[present], kind="stable")]
     code, time = codes[order], at[order]
     back = (code[1:] == code[:-1]) & (time[1:] < time[:-1])
     out[code[1:][back]] = True
-    waited = present[at[present] != arrival[present]]
+    waited = order[time != arrival[order]]
     labelled = codes[late.verdicts.row]
     known = late.verdicts.known[labelled >= 0]
     labelled = labelled[labelled >= 0]
