@@ -176,22 +176,21 @@ class Maxima:
         """`longest`: no range is longer."""
         small = values.astype(np.int32) if _fits(values) else values
         count = len(values)
-        self._tables = np.empty((max(longest, 1).bit_length(), count), small.dtype)
+        self._tables: NDArray[np.integer] = np.empty((max(longest, 1).bit_length(), count), small.dtype)
         self._tables[0] = small
         for level in range(1, len(self._tables)):
-            reach, former, table = 1 << (level - 1), self._tables[level - 1], self._tables[level]
-            table[:] = former
-            np.maximum(former[: count - reach], former[reach:], out=table[: max(count - reach, 0)])
-        level = np.array([max(length, 1).bit_length() - 1 for length in range(longest + 1)])
+            reach, former = 1 << (level - 1), self._tables[level - 1]
+            self._tables[level] = former
+            np.maximum(former[: count - reach], former[reach:], out=self._tables[level, : max(count - reach, 0)])
+        power = np.array([max(length, 1).bit_length() - 1 for length in range(longest + 1)])
         # Where the table of a length begins, and where the range must begin in it that ends at the end.
-        self._table, self._back = level * count, level * count - (1 << level)
+        self._begin, self._back = power * count, power * count - (1 << power)
 
     def of(self, begin: Ints, end: Ints) -> NDArray[np.integer]:
         """The largest of each range [begin, end), 0 where it is empty."""
         length, flat = end - begin, self._tables.ravel()
-        left = flat.take(self._table[length] + begin, mode="wrap")
-        right = flat.take(self._back[length] + end, mode="wrap")
-        found = np.maximum(left, right)
+        # An empty range asks for any place, the one before the first among them.
+        found: NDArray[np.integer] = np.maximum(flat[self._begin[length] + begin], flat[self._back[length] + end])
         found[length <= 0] = 0
         return found
 

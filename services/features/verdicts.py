@@ -192,9 +192,15 @@ def _one_by_one(entity: NDArray[np.int32], verdicts: Verdicts) -> Spans:
             run_code.append(who)
             run_known.append(moment)
             runs.append(state["run"] or [0, 0, 0, 0])
-    numbers = [np.array(column, np.int64) for column in (known, end, cleared)]
-    told = np.array(runs, np.int64).reshape(-1, 4)
-    return Spans(np.array(code, np.int32), *numbers, np.array(run_code, np.int32), np.array(run_known, np.int64), told)
+    return Spans(
+        np.array(code, np.int32),
+        np.array(known, np.int64),
+        np.array(end, np.int64),
+        np.array(cleared, np.int64),
+        np.array(run_code, np.int32),
+        np.array(run_known, np.int64),
+        np.array(runs, np.int64).reshape(-1, 4),
+    )
 
 
 def known_frauds(found: Spans, present: Group, days: int) -> Ints:
