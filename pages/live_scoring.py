@@ -23,7 +23,6 @@ from ui import (
     scoring_write_back,
     wiring,
 )
-from ui import format as fmt
 
 _ONE = "live-one"
 WAYS = {"one": "One payment", "if": "What if", "json": "Pasted JSON", "file": "File of payments"}
@@ -44,11 +43,6 @@ def show() -> None:
             scoring_run.draw(actor)
         elif way == "json":
             scoring_paste.draw(actor)
-        elif way == "if" and wiring.services().live_scoring.mapping is not None:
-            page.empty(
-                "Not for data of your own yet",
-                "Change the payment under One payment and score it again: what the change did is told there.",
-            )
         elif way == "if":
             _start()
             scoring_what_if.draw()
@@ -80,9 +74,10 @@ def _form() -> dict[str, Any] | None:
     if mapping is None:
         fields, sent = scoring_form.draw()
         return scoring_form.record_of(fields, scoring_form.base(), now=now, identifier=identifier) if sent else None
-    scoring_mapped.fill(mapping, scoring_form.base())
+    base = scoring_form.base()
+    scoring_mapped.fill(mapping, base)
     values, sent = scoring_mapped.draw(mapping)
-    return scoring_mapped.record_of(mapping, values, now=now, identifier=identifier) if sent else None
+    return scoring_mapped.record_of(mapping, values, now=now, identifier=identifier, base=base) if sent else None
 
 
 def _start() -> None:
@@ -93,16 +88,7 @@ def _start() -> None:
         errors.show(error)
         recent = ()
     scoring_form.prepare(recent)
-    rows = {row.transaction_id: row for row in recent}
-    held: str | None = st.session_state.get(scoring_form.START)
-    options = list(rows) if held is None or held in rows else [held, *rows]
-
-    def face(identifier: str) -> str:
-        row = rows.get(identifier)
-        if row is None:
-            return fmt.short_id(identifier)
-        shop = row.merchant_name or fmt.MISSING
-        return f"{fmt.money(row.amount_minor, row.currency, row.exponent)} · {shop} · {row.customer_id}"
+    faces = scoring_form.faces(recent, st.session_state.get(scoring_form.START))
 
     def filled() -> None:
         st.session_state["live-problem"] = errors.attempt(
@@ -110,8 +96,9 @@ def _start() -> None:
         )
 
     st.selectbox(
-        "Start from", options, index=None, format_func=face, placeholder="A recent payment", key=scoring_form.START,
-        on_change=filled, help="Fills the form with a known customer, card and merchant; then change what you like.",
+        "Start from", list(faces), index=None, format_func=faces.__getitem__, placeholder="A recent payment",
+        key=scoring_form.START, on_change=filled,
+        help="Fills the form with a known customer, card and merchant; then change what you like.",
     )  # fmt: skip
     problem: ServiceError | None = st.session_state.get("live-problem")
     if problem is not None:

@@ -60,6 +60,10 @@ class EntityStore(Protocol):
         """The states that exist, by entity key."""
         ...
 
+    def known(self, kind: str, limit: int) -> tuple[str, ...]:
+        """Names of entities or categories of a kind that have a state, in order."""
+        ...
+
 
 class LiveScoring:
     def __init__(
@@ -84,6 +88,10 @@ class LiveScoring:
         checked = [check_transaction(record, row=row, now=now, rules=self._rules) for row, record in enumerate(records)]
         good = [row for row, (document, _) in enumerate(checked) if document is not None]
         return good, tuple(problem for _, found in checked for problem in found)
+
+    def known(self, kind: str, limit: int = 100) -> tuple[str, ...]:
+        """Some names of a kind of entity or category that the desk has met, to choose from. Raises Unavailable."""
+        return self._entities.known(kind, limit)
 
     def score(self, records: Sequence[Any], *, actor: Actor) -> LiveScores:
         """Score up to MAX_ROWS records of the intake's shape. Each row sees the desk's state as it is now, not the

@@ -20,6 +20,10 @@ DECISIONS: dict[Decision, tuple[str, Any]] = {
 }
 
 
+# The part of the scale that a threshold's name takes, where the scale is narrow.
+_LABEL = 0.25
+
+
 def decision_badge(decision: Decision) -> None:
     icon, color = DECISIONS[decision]
     st.badge(fmt.word(str(decision)), icon=icon, color=color)
@@ -45,16 +49,28 @@ def scale(value: float, *, review: float, decline: float, colors: charts.Palette
         x=[value], y=[""], orientation="h", marker_color=color, width=0.5, marker_line_width=0,
         hovertemplate=f"Score {value:.3f}<extra></extra>",
     )  # fmt: skip
-    for limit, name in ((review, "review"), (decline, "decline")):
+    for limit in (review, decline):
         chart.add_vline(x=limit, line_color=colors.text, line_width=1.5)
+    for at, anchor, text in scale_labels(review, decline):
         chart.add_annotation(
-            x=limit, y=1.0, yref="paper", yanchor="bottom", showarrow=False, text=f"{name} {limit:.2f}",
+            x=at, y=1.0, yref="paper", xanchor=anchor, yanchor="bottom", showarrow=False, text=text,
             font={"size": 11, "color": colors.muted},
         )  # fmt: skip
-    chart.update_layout(barmode="overlay", margin={"l": 0, "r": 12, "t": 20, "b": 2})
+    chart.update_layout(barmode="overlay", margin={"l": 0, "r": 0, "t": 20, "b": 2})
     chart.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
     chart.update_yaxes(visible=False, fixedrange=True)
     return chart
+
+
+def scale_labels(review: float, decline: float) -> list[tuple[float, str, str]]:
+    """(place, the text's side that is at it, text): outwards of each threshold, inwards where the scale ends too soon.
+    Where they would meet they are one text."""
+    left, right = review < _LABEL, decline > 1 - _LABEL
+    texts = f"review {review:.2f}", f"decline {decline:.2f}"
+    if left != right and decline - review < _LABEL:
+        joint = " · ".join(texts)
+        return [(review, "left", joint)] if left else [(decline, "right", joint)]
+    return [(review, "left" if left else "right", texts[0]), (decline, "right" if right else "left", texts[1])]
 
 
 def draw_scale(score_value: float, *, review: float, decline: float, key: str) -> None:

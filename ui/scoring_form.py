@@ -111,6 +111,23 @@ def recent() -> tuple[QueueRow, ...]:
     ).value.rows
 
 
+def faces(rows: Sequence[QueueRow], held: str | None) -> dict[str, str]:
+    """What each payment to start from is called. The held one stays, under the same name, when it is no longer among
+    the newest: a browser sends the name, not the id."""
+    found = {row.transaction_id: _face(row, row.merchant_name) for row in rows}
+    if held is None or held in found:
+        return found
+    start = base()
+    if start is None or start.transaction_id != held:
+        return {held: fmt.short_id(held), **found}
+    return {held: _face(start, start.merchant.get("name") or start.merchant.get("id")), **found}
+
+
+def _face(payment: QueueRow | Transaction, shop: str | None) -> str:
+    money = fmt.money(payment.amount_minor, payment.currency, payment.exponent)
+    return f"{money} · {shop or fmt.MISSING} · {payment.customer_id}"
+
+
 def base() -> Transaction | None:
     found: Transaction | None = st.session_state.get(f"{_PREFIX}base")
     return found

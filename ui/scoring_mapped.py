@@ -17,9 +17,11 @@ _FIELDS = {"customer": ("customer_id",), "merchant": ("merchant", "id"), "card":
            "terminal": ("terminal_id",), "device": ("device", "id")}  # fmt: skip
 
 
-def record_of(mapping: Mapping, values: AnyMapping[str, Any], *, now: datetime, identifier: str) -> dict[str, Any]:
+def record_of(
+    mapping: Mapping, values: AnyMapping[str, Any], *, now: datetime, identifier: str, base: Transaction | None = None
+) -> dict[str, Any]:
     """The record to score, as of `now`. `values`: amount (major units), currency, `entity.<kind>`, `feature.<name>`;
-    what is empty is absent."""
+    what is empty is absent. Places are those of the payment it started from, while its payer and merchant are."""
     currency = str(values["currency"]).strip().upper()
     exponent = exponent_of(mapping, currency)
     record: dict[str, Any] = {
@@ -43,7 +45,17 @@ def record_of(mapping: Mapping, values: AnyMapping[str, Any], *, now: datetime, 
         value = values.get(f"feature.{feature.name}")
         if value is not None and value != "":
             attributes[feature.name] = value == "yes" if feature.kind == "flag" else value
+    if base is not None:
+        _place(record, base)
     return record | ({"attributes": attributes} if attributes else {})
+
+
+def _place(record: dict[str, Any], base: Transaction) -> None:
+    merchant, customer = base.merchant or {}, base.customer or {}
+    if merchant.get("location") and record.get("merchant", {}).get("id") == merchant.get("id"):
+        record["merchant"] = {**record.get("merchant", {}), "location": dict(merchant["location"])}
+    if customer.get("home") and record.get("customer_id") == base.customer_id:
+        record["customer"] = {"home": dict(customer["home"])}
 
 
 def values_of(mapping: Mapping, t: Transaction) -> dict[str, Any]:
@@ -79,27 +91,36 @@ def draw(mapping: Mapping) -> tuple[dict[str, Any], bool]:
     with st.form("own-form", border=False):
         left, right = st.columns(2)
         with left:
-            st.number_input("Amount", key=f"{_KEY}amount", min_value=0.0, step=10.0, format="%.2f")
+            st.number_input(
+                "Amount", key=f"{_KEY}amount", min_value=0.0, step=10.0, format="%.2f", persist_state="session"
+            )
         with right:
-            st.text_input("Currency", key=f"{_KEY}currency", max_chars=3)
+            st.text_input("Currency", key=f"{_KEY}currency", max_chars=3, persist_state="session")
         for place, kind in enumerate(mapping.entities):
             with (left, right)[place % 2]:
                 st.text_input(
                     kind.replace("_", " ").capitalize(), key=f"{_KEY}entity.{kind}", max_chars=64,
-                    help="As the desk shows it.",
+                    help="As the desk shows it.", persist_state="session",
                 )  # fmt: skip
         for place, feature in enumerate(mapping.features, start=len(mapping.entities)):
             key = f"{_KEY}feature.{feature.name}"
             label = f"{feature.title} ({feature.unit})" if feature.unit else feature.title
             with (left, right)[place % 2]:
                 if feature.kind == "number":
-                    st.number_input(label, key=key, value=None, placeholder="Not known")
+                    st.number_input(label, key=key, value=None, placeholder="Not known", persist_state="session")
                 elif feature.kind == "flag":
-                    st.selectbox(label, ("yes", "no"), key=key, index=None, placeholder="Not known")
+                    st.selectbox(
+                        label, ("yes", "no"), key=key, index=None, placeholder="Not known", persist_state="session"
+                    )
                 else:
-                    st.text_input(label, key=key, max_chars=200, placeholder="Not known")
+                    st.text_input(label, key=key, max_chars=200, placeholder="Not known", persist_state="session")
         with st.container(horizontal=True, horizontal_alignment="right"):
             sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
+    return values(mapping), sent
+
+
+def values(mapping: Mapping) -> dict[str, Any]:
+    """What the form holds."""
     names = ["amount", "currency", *(f"entity.{kind}" for kind in mapping.entities)]
     names += [f"feature.{feature.name}" for feature in mapping.features]
-    return {name: st.session_state.get(_KEY + name) for name in names}, sent
+    return {name: st.session_state.get(_KEY + name) for name in names}

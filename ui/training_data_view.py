@@ -200,12 +200,13 @@ def model(imported: Imported, fitted: Fitted, key: str) -> None:
         first, second, third = st.columns(3)
         first.metric("Average precision", f"{made.average_precision:.3f}", border=True)
         second.metric("Prevalence", f"{made.prevalence:.4f}", help="What a blind guess reaches.", border=True)
-        third.metric(
-            "Rows", f"{made.train_rows:,} + {made.rows:,}", help="Trained on + measured on, by time.", border=True
-        )
+        third.metric("Measured rows", f"{made.rows:,}", help="Later than all it was trained on.", border=True)
         figure = training_data_charts.gains(made.gains, colors=charts.palette())
         charts.show(figure, key="td-gains", alt="Shares of the total gain of the ten most useful columns")
-        st.caption("60 trees of depth 4 on the sample: a direction, not a candidate.")
+        st.caption(
+            f"60 trees of depth 4, trained on the {made.train_rows:,} earlier rows of the sample: a direction, not a "
+            "candidate."
+        )
 
 
 def drifted(former: FrozenSet | None, read: Callable[[FrozenSet], tuple[Drift, ...]]) -> None:

@@ -331,6 +331,10 @@ class FakeScoringApi:
         self._faults.check()
         return {}
 
+    def known(self, kind: str, limit: int) -> tuple[str, ...]:
+        self._faults.check()
+        return (f"{kind}-1", f"{kind}-2")[:limit]
+
     def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores:
         self._faults.check("the scoring API")
         scores = tuple(round(0.35 + 0.61 * math.tanh(abs(row[0]) / 1e5), 4) for row in rows)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.access import Actor, Role
-from services.domain.mapping import read_mapping
+from services.domain.mapping import Mapping, read_mapping
 from services.domain.transaction_rules import rules_of
 from services.errors import InvalidData
 from services.features import plan_of
@@ -20,7 +20,7 @@ from services.scoring_runs_rows import REQUIRED
 from services.scoring_runs_state import RunState
 from tests.pages import fakes
 from tests.pages.conftest import Open, failed, text_of
-from ui import scoring_csv
+from ui import score_parts, scoring_csv, scoring_form, scoring_mapped
 
 HEADER = ",".join(REQUIRED)
 ANALYST = Actor("s-analyst", "Analyst Person", Role.ANALYST)
@@ -76,6 +76,36 @@ def test_a_recent_payment_fills_the_form(open_page: Open, desk: Any) -> None:
     assert at.text_input(key="try-customer_id").value == newest.customer_id
     send(at)
     assert "model v7" in text_of(at)
+
+
+def test_the_chosen_payment_stays_under_its_name_when_the_newest_are_others(
+    open_page: Open, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = open_page("analyst", "live_scoring")
+    chosen, name = at.selectbox(key="live-start").value, at.selectbox(key="live-start").options[0]
+    monkeypatch.setattr(scoring_form, "recent", lambda: ())
+    at.run()
+    assert failed(at) == []
+    assert (at.selectbox(key="live-start").value, at.selectbox(key="live-start").options) == (chosen, [name])
+    at.segmented_control[0].set_value("if").run()
+    assert failed(at) == []
+    assert "mistyped" not in text_of(at)
+
+
+@pytest.mark.parametrize(
+    ("review", "decline", "said"),
+    [
+        (0.5, 0.9, [(0.5, "right", "review 0.50"), (0.9, "right", "decline 0.90")]),
+        (0.06, 0.97, [(0.06, "left", "review 0.06"), (0.97, "right", "decline 0.97")]),
+        (0.5, 0.55, [(0.5, "right", "review 0.50"), (0.55, "left", "decline 0.55")]),
+        (0.06, 0.1, [(0.06, "left", "review 0.06 · decline 0.10")]),
+        (0.9, 0.97, [(0.97, "right", "review 0.90 · decline 0.97")]),
+    ],
+)
+def test_thresholds_are_named_beside_their_marks_within_the_scale(
+    review: float, decline: float, said: list[tuple[float, str, str]]
+) -> None:
+    assert score_parts.scale_labels(review, decline) == said
 
 
 def test_a_scoring_api_that_is_down_is_a_sentence_and_never_a_low_score(open_page: Open, desk: Any) -> None:
@@ -247,14 +277,20 @@ def test_the_template_scores_as_it_is(desk: Any) -> None:
     assert (run.scored, run.refused, run.first_problems) == (1, 0, ())
 
 
-def test_with_data_of_ones_own_the_form_asks_for_its_columns(open_page: Open, desk: Any) -> None:
+def own_data(desk: Any) -> Mapping:
+    """The desk with a mapping of its own."""
     mapping = read_mapping(
         'name = "x"\n[time]\ncolumn = "when"\n[amount]\ncolumn = "eur"\ncurrency = "EUR"\n[entities]\n'
         'customer = "who"\nshop = "shop"\n[features.age]\ncolumn = "age"\nkind = "number"\n'
-        '[features.vip]\ncolumn = "vip"\nkind = "flag"\n'
+        '[features.vip]\ncolumn = "vip"\nkind = "flag"\n[features.kind]\ncolumn = "kind"\nkind = "category"\n'
     )
     api = fakes.FakeScoringApi(desk.faults)
     desk.live_scoring = LiveScoring(api, api, api, rules=rules_of(mapping), plan=plan_of(mapping), mapping=mapping)
+    return mapping
+
+
+def test_with_data_of_ones_own_the_form_asks_for_its_columns(open_page: Open, desk: Any) -> None:
+    own_data(desk)
     at = open_page("analyst", "live_scoring")
     assert failed(at) == []
     at.text_input(key="own-entity.shop").set_value("corner")
@@ -267,6 +303,32 @@ def test_with_data_of_ones_own_the_form_asks_for_its_columns(open_page: Open, de
     assert record["attributes"] == {"shop": "corner", "age": 41.0, "vip": True}
     assert record["customer_id"]
     assert "merchant" not in record
-    at = open_page("analyst", "live_scoring", live_input="What if")
+
+
+def test_what_if_with_data_of_ones_own_has_a_control_for_each_of_its_columns(open_page: Open, desk: Any) -> None:
+    mapping = own_data(desk)
+    start = next(iter(desk.store.items.values()))
+    values = scoring_mapped.values_of(mapping, start) | {"feature.age": 41.0, "feature.kind": "a"}
+    at = open_page("analyst", "live_scoring")
+    for name, value in values.items():
+        at.session_state[f"own-{name}"] = value
+    at.segmented_control[0].set_value("if").run()
     assert failed(at) == []
-    assert "Not for data of your own yet" in text_of(at)
+    assert "Nothing is changed yet" in text_of(at)
+    assert {s.key for s in at.slider} == {"what-if-amount", "what-if-time", "what-if-feature.age"}
+    assert {"shop-1", "shop-2"} <= set(at.selectbox(key="what-if-entity.shop").options)
+    at.slider(key="what-if-feature.age").set_value(82.0)
+    at.slider(key="what-if-amount").set_value(at.slider(key="what-if-amount").max)
+    at.selectbox(key="what-if-feature.vip").set_value("yes")
+    at.selectbox(key="what-if-feature.kind").set_value("Not known")
+    at.selectbox(key="what-if-entity.shop").set_value("shop-2").run()
+    assert failed(at) == []
+    assert "against as it is" in text_of(at)
+    asked = json.loads(at.session_state["what-if-scores"][0])
+    assert asked[0]["attributes"] == {"age": 41.0, "kind": "a"}
+    assert asked[1]["attributes"] == {"shop": "shop-2", "age": 82.0, "vip": True}
+    assert asked[1]["amount_minor"] > asked[0]["amount_minor"]
+    at.button(key="what-if-reset").click().run()
+    assert "Nothing is changed yet" in text_of(at)
+    at.segmented_control[0].set_value("one").run()
+    assert at.number_input(key="own-feature.age").value == 41.0

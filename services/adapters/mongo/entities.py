@@ -22,6 +22,13 @@ class MongoEntityStore:
         with translated():
             return {d["_id"]: d["state"] for d in self._entities.find({"_id": {"$in": list(keys)}}, {"state": 1})}
 
+    def known(self, kind: str, limit: int) -> tuple[str, ...]:
+        """Names of this kind, in order; the range of the ids is what an index has."""
+        prefix = f"{kind}:"
+        with translated():
+            found = self._entities.find({"_id": {"$gte": prefix, "$lt": f"{kind};"}}, {"_id": 1}).sort("_id", 1)
+            return tuple(d["_id"].removeprefix(prefix) for d in found.limit(limit))
+
     def transactions(self, ids: Sequence[str]) -> dict[str, Any]:
         """What names the entities of these transactions, by id."""
         named = {"customer_id": 1, "card.token": 1, "merchant": 1, "terminal_id": 1, "device.id": 1, "attributes": 1}
