@@ -27,11 +27,14 @@ _CHUNK = 1 << 12
 
 @dataclass
 class Group:
-    """`rows`: places among the transactions; `code`: the entity of each; `at`: its event time (ms)."""
+    """`rows`: places among the transactions; `code`: the entity of each; `at`: its event time (ms).
+
+    `begin`: of a block, the position of its first row in the group it was cut from."""
 
     rows: Ints
     code: NDArray[np.int32]
     at: Ints
+    begin: int = 0
     _since: dict[int, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -115,7 +118,7 @@ class Group:
                 former = int(np.searchsorted(self.code, self.code[end]))
                 end = former if former > begin else int(np.searchsorted(self.code, self.code[end], side="right"))
             chosen = slice(begin, end)
-            yield Group(self.rows[chosen], self.code[chosen], self.at[chosen])
+            yield Group(self.rows[chosen], self.code[chosen], self.at[chosen], begin)
             begin = end
 
 

@@ -8,7 +8,7 @@ formulas. Beside the result memory holds the columns, the order of each kind and
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,7 @@ from services.features.memory import (
 )
 from services.features.plan import Plan, feature_name
 from services.features.roles import Role
+from services.features.sheet import Page, Sheet
 from services.features.stragglers import Late, disordered, walk
 from services.features.verdicts import Spans, Verdicts, relevant, spans
 from services.features.windows import histories, traffic, volumes
@@ -60,45 +61,29 @@ def matrix(
         told = pool.submit(read_labels, labels, rows, ids)
         orders = list(pool.map(lambda place: _order(rows.names[place].code), stored))
         known = relevant(rows, told.result(), orders[0])
-        sheet = _Sheet(plan, rows, since_ms)
-        sheet.put(["amount_minor"], None, [rows.amount])
-        sheet.put([number.name for number in plan.numbers], None, rows.numbers)
+        sheet = Sheet(plan.names, rows, since_ms)
         parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, orders))
-        blocks = [(part, block) for part in parts for block in part.ordered.blocks()]
-        for _ in pool.map(lambda one: _put(*one), blocks):
-            pass  # what a block raises is raised here
+        _each(pool, _put, [(part, g) for part in parts for g in part.ordered.blocks()])
+        _each(pool, Page.give, [(part.page, names) for part in parts for names in _shares(part.columns)])
+    sheet.put(["amount_minor"], None, [rows.amount])
+    sheet.put([number.name for number in plan.numbers], None, rows.numbers)
     for part in parts:
+        sheet.put(part.columns, part.absent, [nan] * len(part.columns))
         (_walk_payers if part.payer else _walk_counterparties)(part)
     return sheet.matrix()
 
 
+def _each(pool: ThreadPoolExecutor, work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
+    for _ in pool.map(lambda one: work(*one), arguments):
+        pass  # what is raised there is raised here
+
+
+def _shares(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[start::_THREADS] for start in range(_THREADS)]
+
+
 def _columns(source: Source) -> Sequence[str]:
     return source.column_names if hasattr(source, "column_names") else list(source)
-
-
-class _Sheet:
-    """The matrix while it is filled."""
-
-    def __init__(self, plan: Plan, rows: Transactions, since_ms: int | None) -> None:
-        self._place = {name: place for place, name in enumerate(plan.names)}
-        chosen = np.ones(len(rows), np.bool_)
-        if since_ms is not None:
-            chosen[rows.given] = rows.at >= since_ms
-        self._all = bool(chosen.all())
-        self._target = rows.given if self._all else np.where(chosen, np.cumsum(chosen) - 1, -1)[rows.given]
-        self._cells = np.empty((len(plan.names), int(chosen.sum())), np.float32)
-
-    def put(self, names: Sequence[str], rows: Ints | None, values: Sequence[Any]) -> None:
-        """`values`: a column (or number) a name, for `rows` (places among the transactions by arrival; None: all)."""
-        target = self._target if rows is None else self._target[rows]
-        kept = slice(None) if self._all else target >= 0
-        target = target[kept]
-        for name, value in zip(names, values, strict=True):
-            cells = np.asarray(value, np.float32)
-            self._cells[self._place[name]][target] = cells[kept] if cells.ndim else cells
-
-    def matrix(self) -> NDArray[np.float32]:
-        return self._cells.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +93,8 @@ class _Part:
     plan: Plan
     place: int
     rows: Transactions
-    sheet: _Sheet
+    sheet: Sheet
+    page: Page
     ordered: Group
     found: Spans
     late: tuple[Late, NDArray[np.bool_]]
@@ -130,6 +116,15 @@ class _Part:
         return [feature_name(name, suffix) for suffix in suffixes]
 
     @property
+    def columns(self) -> list[str]:
+        return self.names + self.beside
+
+    @property
+    def absent(self) -> Ints:
+        """Rows without an entity of the kind."""
+        return np.flatnonzero(self.rows.names[self.place].code < 0)
+
+    @property
     def beside(self) -> list[str]:
         """What the first payer has beside the features of its kind."""
         return [] if self.place else [*self.plan.company_names, *self.plan.geography_names]
@@ -141,40 +136,34 @@ def _order(codes: NDArray[np.int32]) -> Ints:
     return present[sorting(codes[present])]
 
 
-def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: _Sheet, place: int, order: Ints) -> _Part:
+def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: Sheet, place: int, order: Ints) -> _Part:
     codes = rows.names[place].code
     late = Late(rows, known, codes)
     bad = disordered(late, order)
     if bad.any():
         order = order[~bad[codes[order]]]
-    part = _Part(plan, place, rows, sheet, Group(order, codes[order], rows.at[order]), spans(known, codes), (late, bad))
-    names = part.names + part.beside
-    sheet.put(names, np.flatnonzero(codes < 0), [nan] * len(names))
-    return part
+    g = Group(order, codes[order], rows.at[order])
+    return _Part(plan, place, rows, sheet, sheet.page(order), g, spans(known, codes), (late, bad))
 
 
 def _put(part: _Part, g: Group) -> None:
     """A block by position."""
     rows, found, amount = part.rows, part.found.among(g), clipped(part.rows.amount[g.rows])
     if part.payer:
-        part.sheet.put(part.names, g.rows, history.features(COLUMNS, histories(g, amount, found), amount))
+        part.page.put(part.names, g, history.features(COLUMNS, histories(g, amount, found), amount))
         if part.beside:
-            part.sheet.put(part.beside, g.rows, company(part.plan, rows, g) + geography(part.plan, rows, g))
+            part.page.put(part.beside, g, company(part.plan, rows, g) + geography(part.plan, rows, g))
         return
     if part.category:
-        cut = volumes(g, amount, found)
+        cut = volumes(g, found)
     else:
         payer = rows.names[0].code[g.rows]
         cut = traffic(g, amount, pairs(g, payer)[1], payer >= 0, found)
-    _put_traffic(part, g.rows, cut, g.at, amount)
+    part.page.put(part.names, g, _features(part, cut, g.at, amount))
 
 
-def _put_traffic(part: _Part, rows: Ints, cut: Traffic, at: Ints, amount: Ints) -> None:
-    if part.category:
-        found = [counterparty.rate(COLUMNS, cut)]
-    else:
-        found = counterparty.features(COLUMNS, cut, at, amount)
-    part.sheet.put(part.names, rows, found)
+def _features(part: _Part, cut: Traffic, at: Ints, amount: Ints) -> list[Any]:
+    return [counterparty.rate(COLUMNS, cut)] if part.category else counterparty.features(COLUMNS, cut, at, amount)
 
 
 def _walk_payers(part: _Part) -> None:
@@ -213,7 +202,8 @@ def _walk_counterparties(part: _Part) -> None:
 
     visited = walk(*part.late, new_category if part.category else new_counterparty, visit)
     if len(visited):
-        _put_traffic(part, visited, Traffic(*_turned(read)), rows.at[visited], amount[visited])
+        found = _features(part, Traffic(*_turned(read)), rows.at[visited], amount[visited])
+        part.sheet.put(part.names, visited, found)
 
 
 def _turned(tuples: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:

@@ -91,7 +91,7 @@ def _usual(g: Group, amount: Ints, running: Ints) -> tuple[Ints, Ints, Any, Any,
     return counted, total, high[:-1] - high[since], cross[:-1] - cross[since], low[:-1] - low[since]
 
 
-def volumes(g: Group, amount: Ints, found: Spans) -> Traffic:
+def volumes(g: Group, found: Spans) -> Traffic:
     """What a category needs of `Traffic`; the rest is 0."""
     return _NOTHING._replace(count=g.here - _month(g)[0], rate_frauds=rate_frauds(found, g))
 
