@@ -11,12 +11,16 @@ from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdSto
 from services.adapters.mongo.flows import MongoFlows
 from services.adapters.mongo.scoring_runs import MongoScoringRuns, MongoWriteBackAudit
 from services.adapters.s3 import ObjectStore
+from services.adapters.sagemaker_runtime import SageMakerRuntime
 from services.domain.mapping import Mapping
 from services.domain.transaction_rules import rules_of
+from services.endpoint import Endpoint
 from services.features import plan_of
 from services.intake import Intake
-from services.live_scoring import LiveScoring
+from services.live_scoring import EntityStore, LiveScoring
+from services.live_scoring_states import RecentStates
 from services.live_scoring_write_back import WriteBack
+from services.scoring import Scores
 from services.scoring_api import ScoringApi
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import RunFiles
@@ -39,30 +43,35 @@ class LiveParts:
 def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None) -> LiveParts:
     patient = connect(settings, timeout_seconds=_PATIENT_SECONDS, app="fraud-desk-scoring")
     objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=10.0, attempts=2)
+    # Batches go to the model as the scorer's do: the scoring API is for callers outside, and costs more than the model.
+    endpoint = Endpoint(
+        runtime=SageMakerRuntime(region=settings.region, read_seconds=BATCH_READ_SECONDS), name=settings.endpoint_name
+    )
     runs = ScoringRuns(
         MongoScoringRuns(db),
         RunFiles(objects),
-        _live(settings, patient, mapping, read_seconds=BATCH_READ_SECONDS),
+        _live(RecentStates(MongoEntityStore(patient)), patient, mapping, endpoint),
         lambda: _rows(settings, mapping),
     )
+
+    functions = LambdaFunctions(region=settings.region, read_seconds=SCORE_READ_SECONDS, attempts=1)
 
     def close() -> None:
         runs.close()
         patient.client.close()
 
     return LiveParts(
-        _live(settings, db, mapping, read_seconds=SCORE_READ_SECONDS),
+        _live(MongoEntityStore(db), db, mapping, ScoringApi(functions=functions, function=settings.score_function)),
         runs,
         WriteBack(intake, MongoWriteBackAudit(db), named=settings.write_back),
         close,
     )
 
 
-def _live(settings: Settings, db: Db, mapping: Mapping | None, *, read_seconds: float) -> LiveScoring:
-    functions = LambdaFunctions(region=settings.region, read_seconds=read_seconds, attempts=1)
+def _live(entities: EntityStore, db: Db, mapping: Mapping | None, scores: Scores) -> LiveScoring:
     return LiveScoring(
-        ScoringApi(functions=functions, function=settings.score_function),
-        MongoEntityStore(db),
+        scores,
+        entities,
         MongoThresholdStore(db),
         rules=rules_of(mapping),
         plan=plan_of(mapping),

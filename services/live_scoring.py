@@ -136,7 +136,7 @@ class LiveScoring:
         """Features of checked documents against the entities' state of this moment, which one query loads for all."""
         events = [event_from_document(self._plan, document) for document in documents]
         states = self._entities.load(sorted({key for event in events for key in self._plan.entity_keys(event)}))
-        return [self._plan.compute(event, states) for event in events]
+        return self._plan.vectors([self._plan.read(event, states) for event in events])
 
     def assess(self, documents: Sequence[dict[str, Any]]) -> list[Assessment]:
         """Scores of checked documents as the scorer gives them: reasons only where the decision is review or decline.

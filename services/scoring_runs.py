@@ -15,6 +15,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +28,7 @@ from services.scoring import Assessment
 from services.scoring_runs_count import count_lines
 from services.scoring_runs_files import REFUSED, RESULTS, RunFiles, write_csv, write_parquet
 from services.scoring_runs_outcome import outcome
-from services.scoring_runs_rows import Checked, Rows
+from services.scoring_runs_rows import Checked, Rows, ahead
 from services.scoring_runs_state import RunState, ScoringRun
 from services.worker_status import utc_now
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 MAX_ROWS = 1_000_000
 MAX_BYTES = 500 * 2**20
-# One call of the scoring API, one query of the states, one part, one commit.
+# One call of the model, one query of the states, one part, one commit.
 BATCH_ROWS = 2_000
 # Runs of a person that are kept; the oldest give way.
 KEPT = 5
@@ -236,9 +237,10 @@ class _Work:
             self._patiently(
                 lambda: desk._files.fetch_input(run.run_id, pieces=run.parts, checksum=run.checksum, into=path)
             )
-            rows = desk._rows()
-            for checked in rows.batches(path, after_row=run.rows, batch_rows=desk._batch_rows, now=run.started_at):
-                self._patiently(partial(self._batch, checked))
+            found = desk._rows().batches(path, after_row=run.rows, batch_rows=desk._batch_rows, now=run.started_at)
+            with closing(ahead(found)) as batches:
+                for checked in batches:
+                    self._patiently(partial(self._batch, checked))
 
     def _batch(self, checked: Checked) -> None:
         desk, run = self._desk, self.run

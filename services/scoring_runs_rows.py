@@ -7,7 +7,8 @@ verdict says is not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -135,6 +136,15 @@ class MappedRows:
                     documents.append(document)
                     rows.append(row)
             yield Checked(documents, rows, sorted(refused, key=lambda r: r.row), batch.last_row)
+
+
+def ahead(batches: Iterator[Checked]) -> Generator[Checked, None, None]:
+    """The same batches, each read while the one before it is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="scoring-reader") as reader:
+        following = reader.submit(next, batches, None)
+        while (found := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield found
 
 
 def record_of(cells: dict[str, Any]) -> dict[str, Any]:
