@@ -134,10 +134,18 @@ def changes(*columns: NDArray[np.integer]) -> Ints:
 def sorting(codes: NDArray[np.integer]) -> Ints:
     """The stable order of codes from 0 on. Two bytes are sorted by radix, ten times as fast as four; so four are
     sorted as twice two."""
-    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    # The cast keeps the lower two bytes.
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
     if len(codes) and int(codes.max()) >= 1 << 16:
         order = order[np.argsort((codes[order] >> 16).astype(np.uint16), kind="stable")]
     return order
+
+
+def group(code: NDArray[np.int32], at: Ints) -> Group:
+    """All rows that have a code, of codes and times in order of arrival."""
+    present = np.flatnonzero(code >= 0)
+    rows = present[sorting(code[present])]
+    return Group(rows, code[rows], at[rows])
 
 
 def pairs(g: Group, other: NDArray[np.int32]) -> tuple[Ints, Ints]:
@@ -235,5 +243,5 @@ def last_valid(valid: NDArray[np.bool_], start: Ints) -> Ints:
 
 
 __all__ = [
-    "Floats", "Group", "Maxima", "changes", "last_valid", "middles", "pairs", "ranked", "sorting", "sums",
+    "Floats", "Group", "Maxima", "changes", "group", "last_valid", "middles", "pairs", "ranked", "sorting", "sums",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from services.features.arithmetic import COLUMNS
 from services.features.columns import Ints, Source, Transactions, clipped, read_labels, read_transactions
 from services.features.company import company, geography
 from services.features.counterparty import Traffic
-from services.features.grouping import Group, pairs, sorting
+from services.features.grouping import Group, group, pairs
 from services.features.history import History
 from services.features.memory import (
     State,
@@ -59,10 +59,10 @@ def matrix(
         rows = read_transactions(plan, transactions, each=pool.map)
         ids = transactions["transaction_id"] if labels is not None and "transaction_id" in _columns(labels) else None
         told = pool.submit(read_labels, labels, rows, ids)
-        orders = list(pool.map(lambda place: _order(rows.names[place].code), stored))
-        known = relevant(rows, told.result(), orders[0])
+        groups = list(pool.map(lambda place: group(rows.names[place].code, rows.at), stored))
+        known = relevant(rows, told.result(), groups[0])
         sheet = Sheet(plan.names, rows, since_ms)
-        parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, orders))
+        parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, groups))
         _each(pool, _put, [(part, g) for part in parts for g in part.ordered.blocks()])
         _each(pool, Page.give, [(part.page, names) for part in parts for names in _shares(part.columns)])
     sheet.put(["amount_minor"], None, [rows.amount])
@@ -130,20 +130,14 @@ class _Part:
         return [] if self.place else [*self.plan.company_names, *self.plan.geography_names]
 
 
-def _order(codes: NDArray[np.int32]) -> Ints:
-    """The rows that have a name, entity by entity and each in order of arrival."""
-    present = np.flatnonzero(codes >= 0)
-    return present[sorting(codes[present])]
-
-
-def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: Sheet, place: int, order: Ints) -> _Part:
+def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: Sheet, place: int, g: Group) -> _Part:
     codes = rows.names[place].code
     late = Late(rows, known, codes)
-    bad = disordered(late, order)
+    bad = disordered(late, g)
     if bad.any():
-        order = order[~bad[codes[order]]]
-    g = Group(order, codes[order], rows.at[order])
-    return _Part(plan, place, rows, sheet, sheet.page(order), g, spans(known, codes), (late, bad))
+        good = ~bad[g.code]
+        g = Group(g.rows[good], g.code[good], g.at[good])
+    return _Part(plan, place, rows, sheet, sheet.page(g.rows), g, spans(known, codes), (late, bad))
 
 
 def _put(part: _Part, g: Group) -> None:

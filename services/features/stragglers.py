@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.features.columns import Ints, Transactions
+from services.features.grouping import Group
 from services.features.memory import State, add_verdict
 from services.features.verdicts import Verdicts
 
@@ -29,19 +30,15 @@ class Late:
     codes: NDArray[np.int32]
 
 
-def disordered(late: Late, order: Ints) -> NDArray[np.bool_]:
-    """By code: whether event times fall in order of arrival, or a verdict fell between an event and its arrival.
-
-    `order`: the rows of the kind, entity by entity and each in order of arrival.
-    """
-    codes, at, arrival = late.codes, late.rows.at, late.rows.arrival
+def disordered(late: Late, whole: Group) -> NDArray[np.bool_]:
+    """By code: whether event times fall in order of arrival, or a verdict fell between an event and its arrival."""
+    codes, at, arrival, order = late.codes, late.rows.at, late.rows.arrival, whole.rows
     out = np.zeros(int(codes.max(initial=-1)) + 1, np.bool_)
     if at is arrival or not len(out):
         return out
-    code, time = codes[order], at[order]
-    back = (code[1:] == code[:-1]) & (time[1:] < time[:-1])
-    out[code[1:][back]] = True
-    waited = order[time != arrival[order]]
+    back = (whole.code[1:] == whole.code[:-1]) & (whole.at[1:] < whole.at[:-1])
+    out[whole.code[1:][back]] = True
+    waited = order[whole.at != arrival[order]]
     labelled = codes[late.verdicts.row]
     known = late.verdicts.known[labelled >= 0]
     labelled = labelled[labelled >= 0]

@@ -80,26 +80,26 @@ class Spans:
         return self.of(slice(*np.searchsorted(self.code, ends)), slice(*np.searchsorted(self.run_code, ends)))
 
 
-def relevant(rows: Transactions, labels: Labels, order: Ints) -> Verdicts:
-    """Without the verdicts on transactions that nobody ever called fraud. `order`: rows by payer and arrival."""
+def relevant(rows: Transactions, labels: Labels, payers: Group) -> Verdicts:
+    """Without the verdicts on transactions that nobody ever called fraud. `payers`: all of the first kind."""
     called = np.zeros(len(rows), np.bool_)
     called[labels.row[labels.fraud]] = True
     kept = called[labels.row]
     row, known = labels.row[kept], labels.known[kept]
-    return Verdicts(row, labels.fraud[kept], known, rows.at[row], _unexplained(rows, order, row, known))
+    return Verdicts(row, labels.fraud[kept], known, rows.at[row], _unexplained(rows, payers, row, known))
 
 
-def _unexplained(rows: Transactions, order: Ints, row: Ints, known: Ints) -> NDArray[np.bool_]:
+def _unexplained(rows: Transactions, payers: Group, row: Ints, known: Ints) -> NDArray[np.bool_]:
     """Whether the amount was ordinary for its payer when the verdict became known."""
-    code, amount = rows.names[0].code, clipped(rows.amount)
+    running, payer = sums(clipped(rows.amount[payers.rows])), rows.names[0].code[row]
     # By arrival, which is the order in which the usual amount was learned, whatever the event times.
-    payers, running, payer = code[order], sums(amount[order]), code[row]
-    begin = np.searchsorted(payers, payer)
-    end = _first_from(rows.arrival, order, begin, np.searchsorted(payers, payer, side="right"), known)
+    begin = np.searchsorted(payers.code, payer)
+    last = np.searchsorted(payers.code, payer, side="right")
+    end = _first_from(rows.arrival, payers.rows, begin, last, known)
     before = end - begin
     since = begin + BLOCK * np.maximum(0, -(-before // BLOCK) - BLOCKS)
     counted, total = end - since, running[end] - running[since]
-    return (payer < 0) | (counted == 0) | (amount[row] * counted <= EXPLAINED_RATIO * total)
+    return (payer < 0) | (counted == 0) | (clipped(rows.amount[row]) * counted <= EXPLAINED_RATIO * total)
 
 
 def _first_from(times: Ints, order: Ints, begin: Ints, end: Ints, at: Ints) -> Ints:

@@ -145,8 +145,13 @@ def _month(g: Group) -> tuple[Ints, Ints, Ints, Ints]:
     day = g.at // DAY_MS
     first = changes(g.code, day)
     bucket = np.repeat(np.arange(len(first)), np.diff(first, append=len(g)))
-    key = g.code[first].astype(np.int64) * (1 << 24) + day[first] + (1 << 12)
-    return first[np.searchsorted(key, key - WINDOW_DAYS)][bucket], day, first, bucket
+    # What is less than 30 days old, and of the day that was 30 days ago what is older than that.
+    since = g.since(WINDOW_MS)
+    former = np.maximum(since - 1, 0)
+    more = (since > g.start) & (day[former] == day - WINDOW_DAYS)
+    begun = first[bucket]
+    # Its rows that are less than 30 days old are already there, and begin with since where there are no older ones.
+    return np.where(more, begun[former], since), day, first, bucket
 
 
 def _clean(g: Group, rows: Ints, run: Ints, since: Ints) -> Ints:
