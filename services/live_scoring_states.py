@@ -11,8 +11,8 @@ from services.live_scoring import EntityStore
 
 # A row may see its entities as they were this many seconds ago.
 FRESH_SECONDS = 10.0
-# Kept beyond one load; an entity's state is a few kB on average, 36 kB at most.
-MOST = 12_000
+# Kept beyond one load: some 110 MB where a state is 2 kB as stored, as in the demo.
+MOST = 10_000
 
 
 class RecentStates:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, Protocol
 
 from services.access import Actor, Permission, require
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
@@ -28,12 +28,12 @@ from services.scoring import Assessment
 from services.scoring_runs_count import count_lines
 from services.scoring_runs_files import REFUSED, RESULTS, RunFiles, write_csv, write_parquet
 from services.scoring_runs_outcome import outcome
+from services.scoring_runs_patience import BACKOFF_SECONDS, patiently
 from services.scoring_runs_rows import Checked, Rows, ahead
 from services.scoring_runs_state import RunState, ScoringRun
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 MAX_ROWS = 1_000_000
 MAX_BYTES = 500 * 2**20
@@ -41,9 +41,6 @@ MAX_BYTES = 500 * 2**20
 BATCH_ROWS = 2_000
 # Runs of a person that are kept; the oldest give way.
 KEPT = 5
-BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
-# A dependency that is away for longer ends the run; it can be taken up again.
-PATIENCE_SECONDS = 1800.0
 
 
 class RunStore(Protocol):
@@ -234,17 +231,18 @@ class _Work:
         run, desk = self.run, self._desk
         with tempfile.TemporaryDirectory(prefix="fraud-desk-") as folder:
             path = Path(folder) / run.file_name
-            self._patiently(
-                lambda: desk._files.fetch_input(run.run_id, pieces=run.parts, checksum=run.checksum, into=path)
-            )
+            patiently(
+                lambda: desk._files.fetch_input(run.run_id, pieces=run.parts, checksum=run.checksum, into=path),
+                desk._backoff, self._wait,
+            )  # fmt: skip
             found = desk._rows().batches(path, after_row=run.rows, batch_rows=desk._batch_rows, now=run.started_at)
             with closing(ahead(found)) as batches:
                 for checked in batches:
-                    self._patiently(partial(self._batch, checked))
+                    patiently(partial(self._batch, checked), desk._backoff, self._wait)
 
     def _batch(self, checked: Checked) -> None:
         desk, run = self._desk, self.run
-        done, results, refused = outcome(run, checked, desk._scorer)
+        done, results, refused = outcome(run, checked, desk._scorer, clock=desk._clock)
         desk._files.put_batch(run.run_id, run.batches, results, refused)
         self._save(replace(done, heard_at=desk._clock(), trouble=None))
 
@@ -253,19 +251,6 @@ class _Work:
         self.run = run
         if (cancel or self._desk._closing.is_set()) and run.state is RunState.RUNNING:
             raise _Stopped
-
-    def _patiently(self, action: Callable[[], T]) -> T:
-        """Do it again while a dependency does not answer; the run says what it waits for."""
-        waited, failures = 0.0, 0
-        while True:
-            try:
-                return action()
-            except Unavailable as error:
-                pause = self._desk._backoff[min(failures, len(self._desk._backoff) - 1)]
-                if waited + pause > PATIENCE_SECONDS:
-                    raise
-                waited, failures = waited + pause, failures + 1
-                self._wait(error, pause)
 
     def _wait(self, error: Unavailable, seconds: float) -> None:
         waiting = replace(self.run, heard_at=self._desk._clock(), trouble=f"{error.message} It is tried again.")

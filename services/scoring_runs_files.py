@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -38,6 +40,21 @@ RESULTS = pa.schema(
         ("model_version", pa.string()),
     ]
 )
+# What a part has beside: which payment it was, and the rest of a score as the desk stores it. `reasons` is JSON.
+_REST = pa.schema(
+    [
+        ("amount_minor", pa.int64()),
+        ("event_time", pa.timestamp("ms", "UTC")),
+        ("customer_id", pa.string()),
+        ("features_version", pa.string()),
+        ("review_threshold", pa.float64()),
+        ("decline_threshold", pa.float64()),
+        ("reasons", pa.string()),
+        ("latency_ms", pa.float64()),
+        ("scored_at", pa.timestamp("ms", "UTC")),
+    ]
+)
+PART = pa.schema([*RESULTS, *_REST])
 REFUSED = pa.schema([("row", pa.int64()), ("column", pa.string()), ("problem", pa.string())])
 _REASONS = 3
 # What a spreadsheet would read as a formula begins so; such text gets an apostrophe before it.
@@ -87,8 +104,20 @@ class RunFiles:
             self._objects.put(_part(run_id, "refused", batch), _packed(refused_table(refused)))
 
     def results(self, run_id: str, batches: int) -> Iterator[pa.Table]:
+        """The results of each batch (RESULTS)."""
         for batch in range(batches):
-            yield _unpacked(self._objects.get(_part(run_id, "results", batch))[0])
+            yield _unpacked(self._objects.get(_part(run_id, "results", batch))[0]).select(RESULTS.names)
+
+    def part(self, run_id: str, batch: int) -> pa.Table:
+        """A batch's results with everything the desk stores of a score (PART). Raises InvalidData where it is of a
+        time before that was kept."""
+        try:
+            table = _unpacked(self._objects.get(_part(run_id, "results", batch))[0])
+        except NotFound as error:
+            raise InvalidData("The results of this run were deleted; score the file again.") from error
+        if table.schema.names != PART.names:
+            raise InvalidData("This file was scored before results could be written back; score it again.")
+        return table
 
     def refused(self, run_id: str, batches: int) -> Iterator[pa.Table]:
         prefix = f"scoring/{run_id}/refused/"
@@ -109,15 +138,20 @@ def _part(run_id: str, kind: str, batch: int) -> str:
     return f"scoring/{run_id}/{kind}/{batch:06d}.parquet"
 
 
-def results_table(checked: Checked, assessed: Sequence[Assessment | None]) -> pa.Table:
-    """The scored rows of a batch in the order of the file; `assessed` has None for rows that the model refused."""
+def results_table(checked: Checked, assessed: Sequence[Assessment | None], *, scored_at: datetime) -> pa.Table:
+    """The scored rows of a batch in the order of the file (PART); `assessed` has None for rows that the model
+    refused."""
     rows = [
-        (row, document["_id"], a.value, str(a.decision), *_reasons(a), a.thresholds.model_version)
-        for row, document, a in zip(checked.rows, checked.documents, assessed, strict=True)
+        (
+            row, d["_id"], a.value, str(a.decision), *_reasons(a), a.thresholds.model_version, d["amount_minor"],
+            d["event_time"], d["customer_id"], a.features_version, a.thresholds.review, a.thresholds.decline,
+            orjson.dumps(a.reasons).decode(), round(a.latency_ms, 3), scored_at,
+        )
+        for row, d, a in zip(checked.rows, checked.documents, assessed, strict=True)
         if a is not None
-    ]
-    arrays = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(RESULTS)]
-    return pa.table(arrays, schema=RESULTS)
+    ]  # fmt: skip
+    arrays = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(PART)]
+    return pa.table(arrays, schema=PART)
 
 
 def _reasons(assessment: Assessment) -> tuple[str | None, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -21,7 +22,9 @@ class Scorer(Protocol):
     def assess(self, documents: Sequence[dict[str, Any]]) -> list[Assessment]: ...
 
 
-def outcome(run: ScoringRun, checked: Checked, scorer: Scorer) -> tuple[ScoringRun, pa.Table, list[Refused]]:
+def outcome(
+    run: ScoringRun, checked: Checked, scorer: Scorer, *, clock: Callable[[], datetime]
+) -> tuple[ScoringRun, pa.Table, list[Refused]]:
     """The run after the batch, the batch's results, and its problems by row. Raises Unavailable."""
     assessed = _assessed(checked.documents, scorer)
     told = zip(checked.rows, checked.documents, assessed, strict=True)
@@ -29,7 +32,7 @@ def outcome(run: ScoringRun, checked: Checked, scorer: Scorer) -> tuple[ScoringR
     refused = list(checked.refused)
     refused += [Refused(row, "", a) for row, a in zip(checked.rows, assessed, strict=True) if isinstance(a, str)]
     refused.sort(key=lambda r: r.row)
-    table = results_table(checked, [a if isinstance(a, Assessment) else None for a in assessed])
+    table = results_table(checked, [a if isinstance(a, Assessment) else None for a in assessed], scored_at=clock())
     decisions = [a.decision for _, _, a in good]
     riskiest = heapq.nlargest(MOST_TOP, (_top(*one) for one in good), key=_risk)
     done = replace(
