@@ -107,6 +107,7 @@ def build(folder: StateFolder, ports: Mapping[str, int], made: Secrets) -> dict[
         "FRAUD_DESK_CONNECTORS": "fraud-desk",
         "FRAUD_DESK_SAGEMAKER_ROLE": "arn:aws:iam::000000000000:role/fraud-desk-sagemaker",
         "FRAUD_DESK_TRAINING_IMAGE": f"683313688378.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:3.0-5",
+        "FRAUD_DESK_TRAINING_PRICE": "0",  # jobs run on this machine
         "FRAUD_DESK_OIDC_METADATA_URL": f"http://{LOOPBACK}:{ports['oidc']}/.well-known/openid-configuration",
         "FRAUD_DESK_OIDC_CLIENT_ID": CLIENT_ID,
         "FRAUD_DESK_OIDC_CLIENT_SECRET": made.oidc_client_secret,

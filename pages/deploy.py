@@ -75,7 +75,10 @@ def _endpoint(drawn: tuple[object, ...]) -> None:
             st.rerun()
         page.stale(current, kept="deploying is not possible")
         deploy_parts.strip(
-            current.value, history.value, now, may_deploy=allows(person, Permission.DEPLOY) and current.problem is None
+            current.value,
+            endpoint_view.on_desk(history.value),
+            now,
+            may_deploy=allows(person, Permission.DEPLOY) and current.problem is None,
         )
 
 

@@ -28,6 +28,7 @@ from services.adapters.sagemaker import SageMaker
 from services.backtest_runs import BacktestRuns
 from services.cases import Cases
 from services.connectors import Connectors
+from services.cost_estimate import Price
 from services.deployment import DeploymentService
 from services.domain.mapping import desk_mapping
 from services.domain.transaction_rules import rules_of
@@ -45,6 +46,7 @@ from services.models import Models
 from services.rates import Rates
 from services.reconciliation import Reconciliation
 from services.scoring_runs import ScoringRuns
+from services.scoring_runs_write_back import FileWriteBack
 from services.settings import Settings
 from services.training import Training
 from services.training_data import TrainingData
@@ -69,6 +71,7 @@ class Services:
     live_scoring: LiveScoring
     scoring_runs: ScoringRuns
     write_back: WriteBack
+    file_write_back: FileWriteBack
     kpis: Kpis
     rates: Rates
     training: Training
@@ -106,7 +109,14 @@ def build(settings: Settings | None = None) -> Services:
     models = Models(registry=sagemaker, group=settings.model_package_group)
     logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     cards = ModelArtifacts(region=settings.region)
-    training = Training(store=MongoExperiments(db), logs=logs, endpoint_name=settings.endpoint_name, cards=cards)
+    training = Training(
+        store=MongoExperiments(db),
+        logs=logs,
+        endpoint_name=settings.endpoint_name,
+        cards=cards,
+        frozen=MongoFrozenSets(db),
+        price=None if settings.training_price is None else Price(settings.training_price, settings.training_currency),
+    )
     deployment = DeploymentService(
         store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
     )
@@ -133,6 +143,7 @@ def build(settings: Settings | None = None) -> Services:
         live_scoring=scoring.live_scoring,
         scoring_runs=scoring.runs,
         write_back=scoring.write_back,
+        file_write_back=scoring.file_write_back,
         kpis=Kpis(MongoKpiStore(db)),
         rates=Rates(lake, _engine(settings, tables)),
         training=training,

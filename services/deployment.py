@@ -44,8 +44,9 @@ CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One change of the endpoint. `issued_at` is when the endpoint was told; `note` what it is waiting for.
+    """One change of an endpoint. `issued_at` is when the endpoint was told; `note` what it is waiting for.
 
+    `endpoint_name` is empty for the desk's own, which scores live transactions; others only answer whoever calls them.
     former_version/former_config are what our records had in service when this was requested (None: nothing).
     """
 
@@ -64,6 +65,7 @@ class Deployment:
     issued_at: datetime | None = None
     note: str | None = None
     requested_by_subject: str = ""
+    endpoint_name: str = ""
     revision: int = 1
 
     @property
@@ -114,8 +116,8 @@ class DeploymentStore(Protocol):
 
     def active(self) -> tuple[Deployment, ...]: ...
 
-    def in_service(self, limit: int) -> tuple[Deployment, ...]:
-        """Deployments that reached the endpoint, the latest finished first."""
+    def in_service(self, limit: int, endpoint_name: str = "") -> tuple[Deployment, ...]:
+        """Deployments that reached that endpoint (empty: the desk's own), the latest finished first."""
         ...
 
 
@@ -145,17 +147,22 @@ class DeploymentService:
         self._store, self._endpoints, self._models, self._name = store, endpoints, models, endpoint_name
         self._clock, self._token = clock, token
 
-    def deploy(self, model_version: str, *, reason: str, actor: Actor) -> str:
+    def deploy(self, model_version: str, *, reason: str, actor: Actor, endpoint_name: str = "") -> str:
         """Ask for a registered version to serve; returns the deployment's id.
 
-        Raises NotFound (no such version), Conflict (one under way, or it already serves), InvalidData (no reason, or
-        a version without usable thresholds), Denied.
+        Another endpoint than the desk's is made or changed beside it; live transactions go on being scored by the
+        desk's. Raises NotFound (no such version), Conflict (one under way, or it already serves), InvalidData (no
+        reason, or a version without usable thresholds), Denied.
         """
         require(actor, Permission.DEPLOY)
-        serving = next(iter(self._store.in_service(1)), None)
+        other = "" if endpoint_name == self._name else endpoint_name
+        serving = next(iter(self._store.in_service(1, other)), None)
         if serving is not None and serving.model_version == model_version:
-            raise Conflict(f"{model_version} is already in service, since {_when(serving.finished_at)}.")
-        return self._request(model_version, DeploymentKind.DEPLOY, serving, None, reason=reason, actor=actor)
+            where = f" on {other}" if other else ""
+            raise Conflict(f"{model_version} is already in service{where}, since {_when(serving.finished_at)}.")
+        return self._request(
+            model_version, DeploymentKind.DEPLOY, serving, None, reason=reason, actor=actor, endpoint_name=other
+        )
 
     def roll_back(self, *, reason: str, actor: Actor) -> str:
         """Ask for the version before the one in service, with its own configuration; returns the deployment's id.
@@ -183,6 +190,7 @@ class DeploymentService:
         *,
         reason: str,
         actor: Actor,
+        endpoint_name: str = "",
     ) -> str:
         reason = mask_card_numbers(reason.strip())
         if not 3 <= len(reason) <= 500:
@@ -202,6 +210,7 @@ class DeploymentService:
             reason=reason,
             former_version=serving.model_version if serving else None,
             former_config=serving.config_name if serving else None,
+            endpoint_name=endpoint_name,
         )
         audit = AuditEntry(
             entry_id=f"{deployment_id}:deployment.{kind}",
@@ -210,7 +219,13 @@ class DeploymentService:
             action=f"deployment.{kind}",
             object=deployment_id,
             before={"model_version": deployment.former_version},
-            after={"model_version": version, "reason": reason, "review": review, "decline": decline},
+            after={
+                "model_version": version,
+                "reason": reason,
+                "review": review,
+                "decline": decline,
+                "endpoint_name": endpoint_name or self._name,
+            },
             outcome="requested",
         )
         self._store.insert(deployment, limits=Thresholds(version, review, decline), audit=audit)
@@ -221,8 +236,8 @@ class DeploymentService:
         return self._store.recent(min(max(limit, 1), 200))
 
     def current(self) -> EndpointState:
-        """The endpoint as it is. Raises Unavailable only for our own records; a silent endpoint is an answer."""
-        recent = self._store.recent(20)
+        """The desk's own endpoint as it is; a silent one is an answer. Raises Unavailable only for our own records."""
+        recent = tuple(d for d in self._store.recent(50) if not d.endpoint_name)
         served = self._store.in_service(50)
         pending = next((d.model_version for d in recent if not d.ended), None)
         failure = recent[0].failure if recent and recent[0].state is DeploymentState.FAILED else None

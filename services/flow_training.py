@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from services import flow_inputs
 from services.flow_engine import Fitted, fit
 from services.flow_steps import Flow
-from services.training_set import EXCLUDED, TRAIN, TrainingSet
+from services.training_set import EXCLUDED, TRAIN, TrainingSet, check_features
 
 
 def raw_of(columns: Iterable[str], features: Sequence[str]) -> list[str]:
@@ -41,7 +41,7 @@ def with_flow(
 ) -> tuple[TrainingSet, Fitted]:
     """The set with the flow's columns in place of the plan's features, and the fitted flow.
 
-    InvalidData, naming the step, when the flow cannot be run on these rows.
+    InvalidData, naming the step, when the flow cannot be run on these rows, or leaves nothing to learn from.
     """
     rows = inputs(data, transactions, flow.columns)
     fitted = fit(flow, rows, train=data.chosen(TRAIN), labels=data.labels)
@@ -50,4 +50,6 @@ def with_flow(
         "features": list(fitted.flow.outputs),
         "flow": {"id": flow_id, "version": version},
     }
-    return replace(data, matrix=np.ascontiguousarray(fitted.matrix()), schema=schema), fitted
+    matrix = np.ascontiguousarray(fitted.matrix())
+    check_features(matrix[data.chosen(TRAIN)])
+    return replace(data, matrix=matrix, schema=schema), fitted

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from services.errors import InvalidData, NotFound
+from services.experiment import Experiment
 from services.hyperparameters import as_text
-from services.training import Experiment
 
 CHANNELS = ("train", "validation")
 TRAIN_SECONDS = 4 * 3600
@@ -112,7 +112,7 @@ def _compare_sets(
     stored: Mapping[str, bytes],
     rebuild: Callable[[Callable[[str, bytes], None]], object],
 ) -> tuple[str, list[str]]:
-    prefix = f"training/{experiment.experiment_id}/"
+    prefix = f"training/{f'frozen/{experiment.frozen}' if experiment.frozen else experiment.experiment_id}/"
     made: dict[str, bytes] = {}
     try:
         rebuild(lambda key, body: made.__setitem__(key.removeprefix(prefix), body))
@@ -121,7 +121,8 @@ def _compare_sets(
     names = list(json.loads(stored["manifest.json"])["sha256"])
     other = [name for name in names if made.get(name) != stored[name]]
     if not other:
-        return "same bytes", [f"The training set was rebuilt from snapshot {experiment.snapshot_id}: the same bytes."]
+        which = f"frozen set {experiment.frozen}" if experiment.frozen else "training set"
+        return "same bytes", [f"The {which} was rebuilt from snapshot {experiment.snapshot_id}: the same bytes."]
     then, now = (json.loads(files["schema.json"])["features_version"] for files in (stored, made))
     if then != now:
         return "different", [f"The features have changed since (version {then}, now {now}), so the set is another."]

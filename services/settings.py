@@ -47,6 +47,9 @@ class Settings:
     training_image: str
     training_instance: str
     serving_instance: str
+    # What an hour of one training instance costs (0: nothing), and the currency; None: not known.
+    training_price: float | None
+    training_currency: str
     # Where the application's first-start progress is written, or None where nobody sets the desk up for you.
     setup_progress: Path | None
     oidc_role_claim: str
@@ -89,6 +92,9 @@ class Settings:
         problems = [f"set {name}" for name in REQUIRED if name not in e]
         numbers = {name: number for name, usual in NUMBERS.items() if (number := _number(e.get(name, usual)))}
         problems += [f"{name} must be a number above 0" for name in NUMBERS if name not in numbers]
+        price = _number(e.get("FRAUD_DESK_TRAINING_PRICE", ""), zero=True)
+        if price is None and "FRAUD_DESK_TRAINING_PRICE" in e:
+            problems.append("FRAUD_DESK_TRAINING_PRICE must be a number, 0 or above")
         if 0 < len(e.get("FRAUD_DESK_TOKEN_KEY", "")) < 16:
             problems.append("FRAUD_DESK_TOKEN_KEY must have at least 16 characters")
         if problems:
@@ -110,6 +116,8 @@ class Settings:
             training_image=e.get("FRAUD_DESK_TRAINING_IMAGE", ""),
             training_instance=e.get("FRAUD_DESK_TRAINING_INSTANCE", "ml.m5.xlarge"),
             serving_instance=e.get("FRAUD_DESK_SERVING_INSTANCE", "ml.m5.large"),
+            training_price=price,
+            training_currency=e.get("FRAUD_DESK_TRAINING_CURRENCY", "USD"),
             setup_progress=Path(progress) if progress else None,
             oidc_role_claim=e.get("FRAUD_DESK_ROLE_CLAIM", "fraud_desk_role"),
             stream_flush_events=math.ceil(numbers["FRAUD_DESK_STREAM_FLUSH_EVENTS"]),
@@ -132,10 +140,10 @@ class Settings:
         )
 
 
-def _number(text: str) -> float | None:
-    """The number above 0 that the text says; None for anything else, infinity and NaN included."""
+def _number(text: str, *, zero: bool = False) -> float | None:
+    """The number above 0 (with `zero`: or 0) that the text says; None for anything else, infinity and NaN included."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if 0 < number < float("inf") else None
+    return number if 0 < number < float("inf") or (zero and number == 0) else None

@@ -7,106 +7,36 @@ audit entry are one database transaction, and at most one experiment is under wa
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
 from services.access import Actor, Permission, require
 from services.audit import AuditEntry
+from services.cost_estimate import Price
 from services.domain.money import mask_card_numbers
-from services.errors import Conflict, InvalidData, NotFound
+from services.errors import Conflict, InvalidData, NotFound, Problem
+from services.experiment import FINISHED, Candidate, Experiment, ExperimentState, TimelineEntry
+from services.frozen_sets import FrozenSet, FrozenStore
 from services.revisions import StaleRevision
 from services.training_request import AUTOPILOT, METHODS, TARGET, Autopilot, TrainingRequest, check
 from services.worker_status import utc_now
 
-__all__ = ["AUTOPILOT", "METHODS", "TARGET", "Autopilot", "TrainingRequest", "check"]
-
-
-class ExperimentState(StrEnum):
-    REQUESTED = "requested"
-    PREPARING = "preparing"
-    TRAINING = "training"
-    REGISTERING = "registering"
-    CANDIDATE = "candidate"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-FINISHED = frozenset({ExperimentState.CANDIDATE, ExperimentState.FAILED, ExperimentState.STOPPED})
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """`state` is one of ours in lower case, or a secondary status of the training job as SageMaker writes it."""
-
-    at: datetime
-    state: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model that Autopilot tried. `status` is SageMaker's word; metrics as the candidate measured them, empty until
-    it ended."""
-
-    name: str
-    status: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    artifact_uri: str | None = None
-    training_job: str | None = None
-    failure: str | None = None
-    best: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """One training, from request to registered candidate.
-
-    rows and positives count the training set (None until it is built); metrics are of the validation window. `note`
-    says what it is waiting for right now, `failure` why it ended. The snapshots are of the lake's transactions and
-    labels. `revision` is compare-and-set: every change adds 1.
-    """
-
-    experiment_id: str
-    name: str
-    state: ExperimentState
-    requested_by: str
-    requested_at: datetime
-    window_start: datetime
-    window_end: datetime
-    label_cutoff: datetime
-    method: str
-    hyperparameters: Mapping[str, float | str]
-    finished_at: datetime | None = None
-    training_job: str | None = None
-    timeline: tuple[TimelineEntry, ...] = ()
-    rows: int | None = None
-    positives: int | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    model_version: str | None = None
-    package_arn: str | None = None
-    artifact_uri: str | None = None
-    failure: str | None = None
-    note: str | None = None
-    snapshot_id: int | None = None
-    labels_snapshot_id: int | None = None
-    stop_requested_by: str | None = None
-    requested_by_subject: str = ""
-    target: str = TARGET
-    features: tuple[str, ...] = ()
-    flow: tuple[str, int] | None = None
-    endpoint_name: str = ""
-    auto_deploy: bool = False
-    autopilot: Autopilot | None = None
-    candidates: tuple[Candidate, ...] = ()
-    deployment_id: str | None = None
-    revision: int = 1
-
-    @property
-    def finished(self) -> bool:
-        return self.state in FINISHED
+__all__ = [
+    "AUTOPILOT",
+    "FINISHED",
+    "METHODS",
+    "TARGET",
+    "Autopilot",
+    "Candidate",
+    "Experiment",
+    "ExperimentState",
+    "TimelineEntry",
+    "TrainingRequest",
+    "check",
+]
+NAMES_LOOKED_AT = 500
 
 
 class ExperimentStore(Protocol):
@@ -149,14 +79,17 @@ class Training:
         token: Callable[[], str] = lambda: secrets.token_hex(2),
         endpoint_name: str = "",
         cards: ModelCards | None = None,
+        frozen: FrozenStore | None = None,
+        price: Price | None = None,
     ) -> None:
-        """`endpoint_name`: the desk's own, the only one deployed to. `cards`: None where nobody reads them."""
+        """`endpoint_name`: the desk's own. `cards` and `frozen` are None where nobody reads them, `price` where nobody
+        said it."""
         self._store, self._logs, self._clock, self._token, self._cards = store, logs, clock, token, cards
-        self._endpoint = endpoint_name
+        self._endpoint, self._frozen, self.price = endpoint_name, frozen, price
 
     @property
     def endpoint_name(self) -> str:
-        """Where models are deployed to; empty where nobody said."""
+        """Where live transactions are scored; empty where nobody said."""
         return self._endpoint
 
     def start(self, request: TrainingRequest, *, actor: Actor) -> str:
@@ -168,7 +101,8 @@ class Training:
         if request.auto_deploy:
             require(actor, Permission.DEPLOY)
         now = self._clock()
-        problems = check(request, now=now, endpoint_name=self._endpoint)
+        request, held = self._with_frozen(request)
+        problems = (*check(request, now=now), *self._name_taken(request))
         if problems:
             raise InvalidData(" ".join(problem.message for problem in problems), problems)
         experiment = Experiment(
@@ -188,24 +122,36 @@ class Training:
             flow=request.flow,
             endpoint_name=request.endpoint_name or self._endpoint,
             auto_deploy=request.auto_deploy,
+            frozen=request.frozen,
+            frozen_sha256=held.sha256 if held else None,
+            snapshot_id=held.snapshot_id if held else None,
+            labels_snapshot_id=held.labels_snapshot_id if held else None,
             autopilot=(request.autopilot or Autopilot()) if request.method == AUTOPILOT else None,
             timeline=(TimelineEntry(now, ExperimentState.REQUESTED, f"Requested by {actor.name}"),),
         )
-        after = {
-            "name": experiment.name,
-            "window_start": request.window_start,
-            "window_end": request.window_end,
-            "label_cutoff": request.label_cutoff,
-            "method": request.method,
-            "hyperparameters": dict(request.hyperparameters),
-            "flow": list(request.flow) if request.flow else None,
-            "features": list(request.features),
-            "autopilot": asdict(experiment.autopilot) if experiment.autopilot else None,
-            "auto_deploy": request.auto_deploy,
-            "endpoint_name": experiment.endpoint_name,
-        }
-        self._store.insert(experiment, audit=_audit(experiment, "training.start", now, actor, after=after))
+        self._store.insert(experiment, audit=_audit(experiment, "training.start", now, actor, after=_asked(experiment)))
         return experiment.experiment_id
+
+    def _with_frozen(self, request: TrainingRequest) -> tuple[TrainingRequest, FrozenSet | None]:
+        """A request on a frozen set with that set's window, cut-off and flow. NotFound for a set that is none."""
+        if request.frozen is None:
+            return request, None
+        if self._frozen is None:
+            raise NotFound(f"There is no frozen training set {request.frozen}.")
+        held = self._frozen.get(request.frozen)
+        taken = replace(
+            request,
+            window_start=held.window_start,
+            window_end=held.window_end,
+            label_cutoff=held.label_cutoff,
+            flow=held.flow,
+            features=(),
+        )
+        return taken, held
+
+    def _name_taken(self, request: TrainingRequest) -> tuple[Problem, ...]:
+        same = name_taken(request.name, self._store.recent(NAMES_LOOKED_AT))
+        return () if same is None else (Problem(0, "name", same),)
 
     def stop(self, experiment_id: str, *, actor: Actor) -> None:
         """Ask for an end; the lifecycle worker stops the job. Asking twice is the same as asking once.
@@ -261,6 +207,37 @@ class Training:
         if experiment.artifact_uri is None or self._cards is None:
             raise NotFound(f"{experiment.name} has no model, so it has no model card.")
         return self._cards.card(experiment.artifact_uri)
+
+
+def name_taken(name: str, known: Sequence[Experiment]) -> str | None:
+    """Why the name cannot be given, None when it can: two models of one name could not be told apart in a list.
+
+    What failed or was stopped left no model; its name may be used again.
+    """
+    nothing = (ExperimentState.FAILED, ExperimentState.STOPPED)
+    wanted = name.strip().casefold()
+    same = next((e for e in known if e.name.casefold() == wanted and e.state not in nothing), None)
+    if same is None:
+        return None
+    return f"{same.name} is the name of an experiment of {same.requested_at:%d %b %Y, %H:%M} UTC; choose another."
+
+
+def _asked(experiment: Experiment) -> dict[str, object]:
+    """What was asked for, as the audit keeps it."""
+    return {
+        "name": experiment.name,
+        "window_start": experiment.window_start,
+        "window_end": experiment.window_end,
+        "label_cutoff": experiment.label_cutoff,
+        "method": experiment.method,
+        "hyperparameters": dict(experiment.hyperparameters),
+        "flow": list(experiment.flow) if experiment.flow else None,
+        "features": list(experiment.features),
+        "frozen": experiment.frozen,
+        "autopilot": asdict(experiment.autopilot) if experiment.autopilot else None,
+        "auto_deploy": experiment.auto_deploy,
+        "endpoint_name": experiment.endpoint_name,
+    }
 
 
 def _audit(

@@ -14,6 +14,7 @@ from services.flows import FitOrigin, FlowStore
 from services.lake import Lake
 from services.training import Experiment
 from services.training_files import write
+from services.training_frozen import FLOW
 from services.training_set import build, columns_of
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ def build_for(
 ) -> dict[str, Any]:
     """Replay the pinned snapshots, run the experiment's flow, write the set through `put` and return its manifest.
 
+    Of an experiment on a frozen set this makes the frozen set once more, under its own name, to be compared with it.
+
     The fitted flow is kept in `flows` before the manifest is written: scoring runs it for the model of the experiment.
 
     History is read from its beginning: features such as how long a customer is known would otherwise be learned
@@ -35,6 +38,8 @@ def build_for(
     snapshot is not kept any more.
     """
     assert experiment.snapshot_id is not None, "snapshots are chosen before anything is built"
+    name = f"frozen/{experiment.frozen}" if experiment.frozen else experiment.experiment_id
+    also: dict[str, bytes] = {}
     transactions = lake.read_transactions(experiment.snapshot_id, end=experiment.window_end, columns=columns_of(plan))
     labels = lake.read_labels(experiment.labels_snapshot_id)
     log.info("lifecycle.replay transactions=%d labels=%d", transactions.num_rows, labels.num_rows)
@@ -46,15 +51,16 @@ def build_for(
         raw = flow_inputs.lake_columns(raw_of(held.flow.columns, data.schema["features"]))
         rows = lake.read_transactions(experiment.snapshot_id, start=start, end=end, columns=raw)
         data, fitted = with_flow(data, rows, held.flow, flow_id=held.flow_id, version=held.version)
-        put(f"training/{experiment.experiment_id}/flow.json", json.dumps(fitted.flow.as_json(), indent=1).encode())
+        also[FLOW] = json.dumps(fitted.flow.as_json(), indent=1).encode()
         flows.keep_fit(FitOrigin(experiment.experiment_id, held.flow_id, held.version), fitted.flow)
     return write(
         data,
         put,
-        experiment_id=experiment.experiment_id,
+        experiment_id=name,
         snapshot_id=experiment.snapshot_id,
         labels_snapshot_id=experiment.labels_snapshot_id,
         window_start=start,
         window_end=end,
         label_cutoff=cutoff,
+        also=also,
     )

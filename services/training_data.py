@@ -32,6 +32,7 @@ from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
 from services.profile_model import Drift, drift
 from services.training_data_freeze import freeze
 from services.training_data_import import Imported, Selection, take
+from services.training_survey import Survey, survey
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,10 @@ class TrainingData:
         if chosen is None:
             raise NotFound(f"Snapshot {snapshot_id} is not kept any more; choose another one.")
         return Selection(chosen.snapshot_id, self._labels(chosen, newest=chosen == known[0]), start, end, label_cutoff)
+
+    def survey(self, window: tuple[datetime, datetime], *, label_cutoff: datetime) -> Survey:
+        """What the newest state of the lake holds of a window. NotFound while it is empty; Unavailable."""
+        return survey(self._lake, start=window[0], end=window[1], cutoff=label_cutoff)
 
     def at(self, moment: datetime) -> int:
         """The snapshot that was current at a moment; NotFound when nothing that old is kept."""

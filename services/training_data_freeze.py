@@ -21,6 +21,7 @@ from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
 from services.training_data_import import Say, Selection, read_raw, read_set
 from services.training_files import write
+from services.training_frozen import FLOW
 from services.training_set import TRAIN
 
 
@@ -44,17 +45,15 @@ def freeze(
         lake.pin(selection.labels_snapshot_id, tag, LABELS_TABLE.name)
     say("Reading the lake and replaying its history", 0.1)
     data = read_set(lake, selection, plan=plan)
-    flow_json: bytes | None = None
+    also: dict[str, bytes] = {}
     if held is not None:
         say("Running the flow", 0.6)
         raw = raw_of(held.flow.columns, data.schema["features"])
         data, fitted = with_flow(
             data, read_raw(lake, selection, raw), held.flow, flow_id=held.flow_id, version=held.version
         )
-        flow_json = json.dumps(fitted.flow.as_json(), indent=1).encode()
+        also[FLOW] = json.dumps(fitted.flow.as_json(), indent=1).encode()
     say("Writing the files", 0.8)
-    if flow_json is not None:
-        put(f"{prefix_of(frozen_id)}flow.json", flow_json)
     last = b""
 
     def put_and_keep(key: str, body: bytes) -> None:
@@ -71,6 +70,7 @@ def freeze(
         window_start=selection.window_start,
         window_end=selection.window_end,
         label_cutoff=selection.label_cutoff,
+        also=also,
     )
     made = FrozenSet(
         frozen_id=frozen_id,

@@ -26,10 +26,12 @@ def write(
     window_end: datetime,
     label_cutoff: datetime,
     labels_snapshot_id: int | str | None = None,
+    also: Mapping[str, bytes] | None = None,
 ) -> dict[str, Any]:
     """Put the set under `training/<experiment_id>/` and return its manifest, which is put last.
 
-    The same set gives the same bytes, so writing again after a crash changes nothing. Times are ISO 8601 in UTC.
+    `also` are further files of the set by name. The same set gives the same bytes, so writing again after a crash
+    changes nothing. Times are ISO 8601 in UTC.
     """
     prefix = f"training/{experiment_id}/"
     about = {
@@ -46,6 +48,7 @@ def write(
         "validation/part-00000.parquet": _channel(data, VALIDATION, about),
         "rows.parquet": _parquet(data.rows),
         "schema.json": json.dumps(data.schema, indent=1).encode(),
+        **(also or {}),
     }
     manifest = about | {
         "rows": len(data.labels),

@@ -34,7 +34,8 @@ class TrainingRequest:
     """Train on transactions with window_start <= event_time < window_end, believing labels known by label_cutoff.
 
     `flow` is (id, version) of the steps that make the columns, None for the plan's features as they are; `features`
-    records the columns chosen (leaving some out is a step of the flow), empty for all. With `auto_deploy` the model is
+    records the columns chosen (leaving some out is a step of the flow), empty for all. `frozen` is the id of a frozen
+    set whose very rows are learned from; window, cut-off and flow are then that set's. With `auto_deploy` the model is
     deployed to `endpoint_name` (empty: the desk's) as soon as it is registered.
     """
 
@@ -49,11 +50,12 @@ class TrainingRequest:
     flow: tuple[str, int] | None = None
     endpoint_name: str = ""
     auto_deploy: bool = False
+    frozen: str | None = None
     autopilot: Autopilot | None = None
 
 
-def check(request: TrainingRequest, *, now: datetime, endpoint_name: str = "") -> tuple[Problem, ...]:
-    """Everything wrong with a request, as sentences; empty when it can be run. `endpoint_name` is the desk's own."""
+def check(request: TrainingRequest, *, now: datetime) -> tuple[Problem, ...]:
+    """Everything wrong with a request, as sentences; empty when it can be run."""
     found: list[Problem] = []
     name = request.name.strip()
     if not 1 <= len(name) <= 80 or not name.isprintable():
@@ -63,7 +65,7 @@ def check(request: TrainingRequest, *, now: datetime, endpoint_name: str = "") -
         message = f"The desk's models learn the column {TARGET!r}, fraud or genuine; {request.target!r} is another."
         found.append(Problem(0, "target", message))
     found += _method_problems(request)
-    found += _endpoint_problems(request, endpoint_name)
+    found += _endpoint_problems(request)
     return tuple(found)
 
 
@@ -122,14 +124,8 @@ def _autopilot_problems(limits: Autopilot) -> list[Problem]:
     return found
 
 
-def _endpoint_problems(request: TrainingRequest, desk: str) -> list[Problem]:
-    name = request.endpoint_name
-    if not name:
-        return []
-    if not _ENDPOINT.fullmatch(name):
-        message = "An endpoint's name has 1 to 63 letters, digits and hyphens, beginning and ending with none."
-        return [Problem(0, "endpoint_name", message)]
-    if desk and name != desk:
-        message = f"Payments are scored by the endpoint {desk}; a model is deployed there or not at all."
+def _endpoint_problems(request: TrainingRequest) -> list[Problem]:
+    if request.endpoint_name and not _ENDPOINT.fullmatch(request.endpoint_name):
+        message = "An endpoint's name has 1 to 63 letters, digits and hyphens; it begins and ends with no hyphen."
         return [Problem(0, "endpoint_name", message)]
     return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,10 @@ def build(
     label = _label(latest["value"], mature)
     included = label >= 0
     matrix, labels = matrix[included], label[included]
-    _check_whole(matrix, labels, in_window=rows.num_rows)
+    check_labels(labels, in_window=rows.num_rows)
     measures = _later(event_ms, included & mature if (included & mature).any() else included, validation_share)
     _check_parts(labels, measures[included])
+    check_features(matrix[~measures[included]])
     split = np.where(included, np.where(measures, VALIDATION, TRAIN), EXCLUDED)
     return TrainingSet(
         matrix=matrix,
@@ -175,7 +176,18 @@ def _label(value: pa.ChunkedArray, mature: NDArray[np.bool_]) -> NDArray[np.int8
     return np.where(told[0], 1, np.where(told[1] | (unknown & mature), 0, -1)).astype(np.int8)
 
 
-def _check_whole(matrix: NDArray[np.float32], labels: NDArray[np.int8], *, in_window: int) -> None:
+def known_labels(
+    rows: pa.Table, lake_labels: pa.Table, *, label_cutoff: datetime, maturity: timedelta
+) -> NDArray[np.int8]:
+    """[n] the label that `build` gives each transaction (transaction_id, event_time): 1, 0, or -1 for excluded."""
+    cutoff_ms = epoch_ms(label_cutoff)
+    latest = _latest(rows["transaction_id"], _verdicts(lake_labels, cutoff_ms))
+    event_ms = milliseconds(rows["event_time"]).to_numpy()
+    return _label(latest["value"], event_ms <= cutoff_ms - maturity.total_seconds() * 1000)
+
+
+def check_labels(labels: NDArray[np.int8], *, in_window: int) -> None:
+    """InvalidData, one sentence, when nothing can be learned from these labels (1 and 0) of `in_window` rows."""
     if not in_window:
         raise InvalidData("The window holds no transactions. Choose other dates.")
     if not len(labels):
@@ -191,11 +203,15 @@ def _check_whole(matrix: NDArray[np.float32], labels: NDArray[np.int8], *, in_wi
             f"The window holds {frauds} known frauds among {len(labels):,} usable transactions; at least "
             f"{MINIMUM_FRAUDS} are needed. Choose a longer window or a later label cut-off."
         )
+
+
+def check_features(matrix: NDArray[np.float32]) -> None:
+    """InvalidData, one sentence, when nothing can be learned from the features [n >= 1, f] of the rows to train on."""
+    if np.isnan(matrix).all():
+        raise InvalidData("Every feature is missing in all transactions to train on; there is nothing to learn from.")
     first = matrix[0]
     if ((matrix == first) | (np.isnan(matrix) & np.isnan(first))).all():
-        raise InvalidData(
-            "Every feature is the same for all transactions of the window; there is nothing to learn from."
-        )
+        raise InvalidData("Every feature is the same in all transactions to train on; there is nothing to learn from.")
 
 
 def _check_parts(labels: NDArray[np.int8], validation: NDArray[np.bool_]) -> None:

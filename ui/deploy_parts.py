@@ -144,8 +144,10 @@ def history(deployments: Sequence[Deployment], now: datetime) -> None:
         page.empty("Nothing has been deployed yet", "The first deployment creates the endpoint.")
         return
     rows = endpoint_view.rows(deployments, now)
-    if not any(row["Failure"] for row in rows):
-        rows = [{key: value for key, value in row.items() if key != "Failure"} for row in rows]
+    empty = {"Failure"} if not any(row["Failure"] for row in rows) else set()
+    if not any(deployment.endpoint_name for deployment in deployments):
+        empty.add("Endpoint")
+    rows = [{key: value for key, value in row.items() if key not in empty} for row in rows]
     st.dataframe(
         rows,
         hide_index=True,

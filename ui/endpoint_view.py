@@ -58,6 +58,11 @@ def _words(code: str) -> str:
     return fmt.word(spaced)
 
 
+def on_desk(history: Sequence[Deployment]) -> tuple[Deployment, ...]:
+    """Those of the desk's own endpoint, which scores live transactions."""
+    return tuple(d for d in history if not d.endpoint_name)
+
+
 def under_way(history: Sequence[Deployment]) -> Deployment | None:
     return next((d for d in history if not d.ended), None)
 
@@ -83,6 +88,7 @@ def rows(history: Sequence[Deployment], now: datetime) -> list[dict[str, object]
         {
             "When (UTC)": f"{d.requested_at:%Y-%m-%d %H:%M}",
             "Change": f"{KINDS[d.kind]} {d.former_version or fmt.MISSING} → {d.model_version}",
+            "Endpoint": d.endpoint_name or "The desk's",
             "State": STATES[d.state],
             "Who": d.requested_by,
             "Why": d.reason,

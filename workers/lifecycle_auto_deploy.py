@@ -11,10 +11,13 @@ _LOOK_BACK = 200
 
 
 class Deployer:
-    """`Deployer(service=DeploymentService(..), store=MongoDeployments(db))`. Satisfies `lifecycle_ports.AutoDeploy`."""
+    """`Deployer(service=DeploymentService(..), store=MongoDeployments(db), desk="fraud-desk")`.
 
-    def __init__(self, *, service: DeploymentService, store: DeploymentStore) -> None:
-        self._service, self._store = service, store
+    `desk` is the name of the desk's own endpoint. Satisfies `lifecycle_ports.AutoDeploy`.
+    """
+
+    def __init__(self, *, service: DeploymentService, store: DeploymentStore, desk: str) -> None:
+        self._service, self._store, self._desk = service, store, desk
 
     def ensure(self, experiment: Experiment) -> str | None:
         """A deployment of this experiment from before a crash is known by its reason, which names the experiment."""
@@ -24,8 +27,9 @@ class Deployer:
         for made in self._store.recent(_LOOK_BACK):
             if made.model_version == version and made.reason.startswith(asked):
                 return made.deployment_id
-        serving = next(iter(self._store.in_service(1)), None)
+        other = "" if experiment.endpoint_name == self._desk else experiment.endpoint_name
+        serving = next(iter(self._store.in_service(1, other)), None)
         if serving is not None and serving.model_version == version:
             return None
         reason = f"{asked} by {experiment.requested_by}: {experiment.name}"[:500]
-        return self._service.deploy(version, reason=reason, actor=ACTOR)
+        return self._service.deploy(version, reason=reason, actor=ACTOR, endpoint_name=other)

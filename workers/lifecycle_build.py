@@ -14,7 +14,7 @@ import threading
 from services.adapters.iceberg import IcebergLake
 from services.adapters.mongo.client import connect
 from services.adapters.mongo.experiments import MongoExperiments
-from services.adapters.mongo.flows import MongoFlows
+from services.adapters.mongo.flows import MongoFlows, MongoFrozenSets
 from services.adapters.s3 import ObjectStore
 from services.domain.mapping import desk_mapping
 from services.errors import ServiceError, Unavailable
@@ -22,6 +22,7 @@ from services.features import plan_of
 from services.lake import Lake
 from services.settings import Settings
 from services.training_build import build_for
+from services.training_frozen import take_frozen
 from workers.lifecycle_building import REFUSED, UNAVAILABLE
 
 
@@ -34,6 +35,10 @@ def main(experiment_id: str) -> int:
         db = connect(settings, app="fraud-desk-build")
         experiment = MongoExperiments(db).get(experiment_id)
         objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
+        if experiment.frozen is not None:
+            held = MongoFrozenSets(db).get(experiment.frozen)
+            take_frozen(experiment, held, lambda key: objects.get(key)[0], objects.put, MongoFlows(db))
+            return 0
         plan = plan_of(desk_mapping(settings.mapping))
         build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects.put, plan, MongoFlows(db))
     except Unavailable as error:

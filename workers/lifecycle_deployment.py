@@ -64,7 +64,7 @@ class DeploymentSteps:
 
     def fail(self, deployment: Deployment, reason: str) -> Deployment:
         """End it, saying what serves now."""
-        failure = f"{reason.rstrip('.')}. {self._what_serves()}"
+        failure = f"{reason.rstrip('.')}. {self._what_serves(deployment)}"
         return self._end(deployment, DeploymentState.FAILED, failure=failure)
 
     def _prepare(self, deployment: Deployment) -> Deployment:
@@ -111,11 +111,13 @@ class DeploymentSteps:
                 raise Conflict(f"The configuration {config_name} exists for another model ({held}).") from None
 
     def _drive(self, deployment: Deployment) -> Deployment:
-        name, ours = self._serving.endpoint_name, deployment.config_name
+        name, ours = deployment.endpoint_name or self._serving.endpoint_name, deployment.config_name
         try:
             endpoint = self._control.describe_endpoint(name)
         except NotFound:
             return self._tell(deployment, lambda: self._control.create_endpoint(name, config_name=ours))
+        if deployment.endpoint_name and version_of(endpoint.config_name) is None:
+            return self.fail(deployment, f"An endpoint named {name} exists and the desk did not make it: not changed")
         if endpoint.status == "InService" and endpoint.config_name == ours:
             return self._end(deployment, DeploymentState.IN_SERVICE)
         if endpoint.status in CHANGING:
@@ -161,7 +163,9 @@ class DeploymentSteps:
         ended = replace(deployment, state=state, finished_at=now, failure=failure, note=None)
         return self._store.save(ended, audit=audit)
 
-    def _what_serves(self) -> str:
+    def _what_serves(self, deployment: Deployment) -> str:
+        if deployment.endpoint_name:
+            return "Live transactions are scored as before."
         try:
             endpoint = self._control.describe_endpoint(self._serving.endpoint_name)
         except NotFound:

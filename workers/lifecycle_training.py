@@ -78,6 +78,8 @@ class ExperimentSteps:
         ]
         if missing:
             return self.fail(experiment, f"Set {' and '.join(missing)} to train models.")
+        if experiment.frozen is not None:  # its snapshots are kept under its own name
+            return self._move(experiment, S.PREPARING, f"Taking the rows of the frozen set {experiment.frozen}")
         if experiment.snapshot_id is not None and experiment.labels_snapshot_id is not None:
             return self._pin(experiment, LakeSnapshots(experiment.snapshot_id, experiment.labels_snapshot_id))
         behind = self._lake.behind(experiment.requested_at)

@@ -95,7 +95,7 @@ def wire(
             compute=compute,
             clock=utc_now,
             searches=Autopilot(region=settings.region),
-            deployments=Deployer(service=deploying, store=deployments),
+            deployments=Deployer(service=deploying, store=deployments, desk=settings.endpoint_name),
         ),
         deployment_steps=DeploymentSteps(
             store=deployments,

@@ -163,9 +163,9 @@ class MemoryDeployments:
     def active(self) -> tuple[Deployment, ...]:
         return tuple(d for d in self.items if not d.ended)
 
-    def in_service(self, limit: int) -> tuple[Deployment, ...]:
+    def in_service(self, limit: int, endpoint_name: str = "") -> tuple[Deployment, ...]:
         self.faults.check()
-        done = [d for d in self.items if d.state is DeploymentState.IN_SERVICE]
+        done = [d for d in self.items if d.state is DeploymentState.IN_SERVICE and d.endpoint_name == endpoint_name]
         return tuple(sorted(done, key=lambda d: d.finished_at or d.requested_at, reverse=True)[:limit])
 
 

@@ -70,7 +70,7 @@ class MemoryTables:
         column = "event_time" if name == "transactions" else "labelled_at"
         times = table[column].to_pylist()
         kept = [(start is None or at >= start) and (end is None or at < end) for at in times]
-        return table.filter(pa.array(kept)).select(list(columns or table.column_names))
+        return table.filter(pa.array(kept, pa.bool_())).select(list(columns or table.column_names))
 
     def tag(self, name: str, snapshot_id: int, tag: str) -> None:
         self.pins.append((name, snapshot_id, tag))

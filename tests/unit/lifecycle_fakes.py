@@ -88,8 +88,10 @@ class MemoryDeployments:
     def active(self) -> tuple[Deployment, ...]:
         return tuple(d for d in self.held.values() if not d.ended)
 
-    def in_service(self, limit: int) -> tuple[Deployment, ...]:
-        done = [d for d in self.held.values() if d.state is DeploymentState.IN_SERVICE]
+    def in_service(self, limit: int, endpoint_name: str = "") -> tuple[Deployment, ...]:
+        done = [
+            d for d in self.held.values() if d.state is DeploymentState.IN_SERVICE and d.endpoint_name == endpoint_name
+        ]
         return tuple(sorted(done, key=lambda d: d.finished_at or NOW, reverse=True)[:limit])
 
 

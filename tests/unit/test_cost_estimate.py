@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from services.cost_estimate import estimate
-from services.training import Autopilot, Candidate, Experiment, ExperimentState, TrainingRequest
+from services.training import Autopilot, Candidate, Experiment, ExperimentState, TimelineEntry, TrainingRequest
 from tests.unit.lifecycle_fakes import NOW
 
 S = ExperimentState
@@ -26,6 +26,16 @@ def test_rows_and_seconds_scale_with_the_window() -> None:
     assert (found.rows, found.runs) == (60_000, 3)
     assert found.seconds == pytest.approx(180)
     assert found.cost(0.20) == pytest.approx(0.01)
+
+
+def test_only_the_job_is_charged_for_not_the_making_of_its_data() -> None:
+    def at(seconds: float, state: ExperimentState) -> TimelineEntry:
+        return TimelineEntry(NOW + timedelta(seconds=seconds), state, "")
+
+    past = replace(run(100), timeline=(at(0, S.REQUESTED), at(30, S.TRAINING), at(90, S.REGISTERING)))
+    found = estimate(TrainingRequest("x", NOW - MONTH, NOW, NOW), [past])
+    assert (found.seconds, found.billed) == (pytest.approx(100), pytest.approx(60))
+    assert found.cost(3.0) == pytest.approx(0.05)
 
 
 def test_a_search_counts_its_candidates_and_ends_at_its_limit() -> None:

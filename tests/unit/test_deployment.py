@@ -195,3 +195,19 @@ def test_a_card_number_in_the_reason_is_kept_nowhere() -> None:
     deployment_id = desk.service.deploy("v1", reason="missed 4111 1111 1111 1111 123", actor=ADMIN)
     assert desk.store.held[deployment_id].reason == "missed [card number] 123"
     assert "4111" not in repr(desk.store.audit)
+
+
+def test_what_is_deployed_elsewhere_is_neither_what_scores_nor_what_one_goes_back_to() -> None:
+    desk = Desk()
+    desk.served("v1")
+    desk.succeed(desk.service.deploy("v2", reason="on trial", actor=ADMIN, endpoint_name="trial"))
+    with pytest.raises(Conflict, match="v2 is already in service on trial, since"):
+        desk.service.deploy("v2", reason="again", actor=ADMIN, endpoint_name="trial")
+    with pytest.raises(Conflict, match="v1 is the first version in service"):
+        desk.service.roll_back(reason="back", actor=ADMIN)
+    pending = desk.service.deploy("v3", reason="on trial", actor=ADMIN, endpoint_name="trial")
+    assert desk.service.current().pending_version is None
+    assert desk.store.held[pending].former_version == "v2"
+    desk.succeed(pending)
+    assert desk.service.deploy("v2", reason="for all", actor=ADMIN, endpoint_name=NAME), "the desk's by its name"
+    assert desk.service.current().pending_version == "v2"

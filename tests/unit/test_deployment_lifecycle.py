@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -210,3 +211,33 @@ def test_versions_are_taken_from_the_registry() -> None:
     assert found.artifact_uri == "s3://b/2/model.tar.gz"
     with pytest.raises(NotFound):
         models.get("v3")
+
+
+def test_another_endpoint_is_made_and_changed_beside_the_desks() -> None:
+    world = World()
+    served = world.serve("v1")
+    for version in ("v2", "v1"):
+        key = world.request(version)
+        world.store.held[key] = replace(world.store.held[key], endpoint_name="trial")
+        world.step(key, 3)
+        world.sagemaker.settle("trial")
+        assert world.step(key).state is D.IN_SERVICE
+        assert world.sagemaker.endpoints["trial"].config_name == world.store.held[key].config_name
+    assert world.sagemaker.endpoints[NAME].config_name == served.config_name
+    assert [d.model_version for d in world.store.in_service(5)] == ["v1"]
+    assert [d.model_version for d in world.store.in_service(5, "trial")] == ["v1", "v2"]
+
+
+def test_an_endpoint_of_that_name_that_the_desk_did_not_make_is_left_alone() -> None:
+    world = World()
+    world.serve("v1")
+    world.sagemaker.endpoints["theirs"] = EndpointDescription("theirs", "InService", "their-config", NOW)
+    key = world.request("v2")
+    world.store.held[key] = replace(world.store.held[key], endpoint_name="theirs")
+    failed = world.step(key, 3)
+    assert failed.failure == (
+        "An endpoint named theirs exists and the desk did not make it: not changed. "
+        "Live transactions are scored as before."
+    )
+    assert world.sagemaker.endpoints["theirs"].config_name == "their-config"
+    assert "update_endpoint" not in world.sagemaker.calls

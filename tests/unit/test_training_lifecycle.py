@@ -83,7 +83,7 @@ class World:
             endpoint_name="fraud-desk",
             clock=self.clock,
         )
-        self.deployer = Deployer(service=service, store=self.deployments)
+        self.deployer = Deployer(service=service, store=self.deployments, desk="fraud-desk")
         experiment = Experiment(
             ID, "Weekly", S.REQUESTED, "Ada", NOW, NOW, NOW, NOW, "xgboost", {"max_depth": 6.0, "eta": 0.05}
         )

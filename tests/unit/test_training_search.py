@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.deployment import Deployment, DeploymentKind, DeploymentState
+from services.models import Package
 from services.training import Autopilot, Experiment, ExperimentState, TrainingRequest, check
 from tests.unit.lifecycle_fakes import NOW
 from tests.unit.test_training_lifecycle import ID, World
@@ -89,11 +90,24 @@ def test_auto_deploy_waits_while_another_deployment_is_under_way() -> None:
 
 def test_limits_columns_and_endpoint_are_checked_together() -> None:
     wrong = TrainingRequest(
-        "x", NOW, NOW, NOW, "autopilot", {"eta": 0.1}, target="amount", endpoint_name="other",
+        "x", NOW, NOW, NOW, "autopilot", {"eta": 0.1}, target="amount", endpoint_name="-other",
         autopilot=Autopilot("FAST", 1, 5, 2),
     )  # fmt: skip
-    fields = {p.field for p in check(wrong, now=NOW, endpoint_name="fraud-desk")}
+    fields = {p.field for p in check(wrong, now=NOW)}
     assert fields == {
         "window_start", "target", "hyperparameters", "endpoint_name", "autopilot.mode", "autopilot.max_candidates",
         "autopilot.max_runtime_s", "autopilot.max_candidate_runtime_s",
     }  # fmt: skip
+
+
+def test_a_model_for_another_endpoint_is_deployed_there_and_once() -> None:
+    world = World()
+    one = replace(world.store.held[ID], state=S.CANDIDATE, model_version="v1", auto_deploy=True, endpoint_name="trial")
+    world.sagemaker.groups["fraud-desk"] = [
+        Package(
+            "arn", 1, NOW, "Approved", "s3://b/m", properties={"review_threshold": "0.4", "decline_threshold": ".8"}
+        )
+    ]
+    asked = world.deployer.ensure(one)
+    assert world.deployments.held[asked or ""].endpoint_name == "trial"
+    assert world.deployer.ensure(one) == asked

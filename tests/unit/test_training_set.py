@@ -16,7 +16,7 @@ import pytest
 from services.errors import InvalidData
 from services.features import DEMO
 from services.training_files import write
-from services.training_set import TrainingSet, build, columns_of
+from services.training_set import TrainingSet, build, check_features, columns_of
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 INSTANT = pa.timestamp("us", "UTC")
@@ -239,6 +239,8 @@ def test_only_frauds_or_the_same_transaction_over_and_over_teach_nothing() -> No
     ]
     with pytest.raises(InvalidData, match="Every feature is the same"):
         made(same, [label(t, "fraud", 50) for t in same[::3]], window_start=day(0))
+    with pytest.raises(InvalidData, match="Every feature is missing in all transactions to train on"):
+        check_features(np.full((3, 2), np.nan, np.float32))
 
 
 def written(data: TrainingSet) -> tuple[dict[str, bytes], dict[str, Any]]:

@@ -30,6 +30,8 @@ _AS_THEY_ARE = (
     "note",
     "revision",
 )
+# Records of before these existed lack them: then they are what the class has by default.
+_LATER = ("endpoint_name",)
 
 
 class MongoDeployments:
@@ -90,15 +92,17 @@ class MongoDeployments:
         with translated():
             return tuple(_deployment(document) for document in self._deployments.find({"slot": SLOT}).limit(10))
 
-    def in_service(self, limit: int) -> tuple[Deployment, ...]:
-        key = {"state": str(DeploymentState.IN_SERVICE)}
+    def in_service(self, limit: int, endpoint_name: str = "") -> tuple[Deployment, ...]:
+        # None also finds the records of before there were other endpoints.
+        names = [endpoint_name] if endpoint_name else ["", None]
+        key = {"state": str(DeploymentState.IN_SERVICE), "endpoint_name": {"$in": names}}
         with translated():
             cursor = self._deployments.find(key).sort([("finished_at", -1), ("_id", -1)]).limit(limit)
             return tuple(_deployment(document) for document in cursor)
 
 
 def _document(deployment: Deployment) -> Document:
-    document: Document = {name: getattr(deployment, name) for name in _AS_THEY_ARE}
+    document: Document = {name: getattr(deployment, name) for name in (*_AS_THEY_ARE, *_LATER)}
     document |= {"_id": deployment.deployment_id, "kind": str(deployment.kind), "state": str(deployment.state)}
     if not deployment.ended:
         document["slot"] = SLOT
@@ -111,4 +115,5 @@ def _deployment(document: Document) -> Deployment:
         kind=DeploymentKind(document["kind"]),
         state=DeploymentState(document["state"]),
         **{name: document[name] for name in _AS_THEY_ARE},
+        **{name: document[name] for name in _LATER if name in document},
     )
