@@ -218,17 +218,16 @@ def middles(g: Group, values: Ints, most: int) -> NDArray[np.integer]:
     out = np.zeros(len(values), small.dtype)
     if not widest:
         return out
-    absent = np.iinfo(small.dtype).max
-    # Before each entity's values stand as many that are larger than all.
-    many = np.diff(g.first, append=len(g))
-    begin = g.here + widest * (np.repeat(np.arange(len(many)), many))
-    padded = np.full(len(values) + widest * (len(many) + 1), absent, small.dtype)
-    padded[begin + widest] = small
-    windows = np.lib.stride_tricks.sliding_window_view(padded, widest)
+    least, absent = np.iinfo(small.dtype).min, np.iinfo(small.dtype).max
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.zeros(widest, small.dtype), small]), widest)
+    # What stands before the entity's first value is made larger than all: by the maximum with one of these.
+    known = np.arange(widest) >= widest - np.arange(widest + 1)[:, None]
+    floors = np.where(known, least, absent).astype(small.dtype)
     wanted = np.minimum(g.place, widest)
-    for low in range(0, len(values), _CHUNK):
-        chosen = slice(low, min(low + _CHUNK, len(values)))
-        block = windows[begin[chosen]]
+    for begin in range(0, len(values), _CHUNK):
+        chosen = slice(begin, min(begin + _CHUNK, len(values)))
+        block = floors.take(wanted[chosen], axis=0)
+        np.maximum(block, windows[chosen], out=block)
         block.sort(axis=1)
         out[chosen] = block[np.arange(len(block)), wanted[chosen] // 2]
     out[g.first] = 0

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.features.columns import Ints, Labels, Transactions, clipped
-from services.features.counterparty import RATE_DAYS
+from services.features.counterparty import RATE_DAYS, RUN_ENDS_MS
 from services.features.grouping import Group, changes, sorting, sums
 from services.features.memory import (
     BLOCK,
@@ -216,7 +216,7 @@ def rate_frauds(found: Spans, present: Group) -> Ints:
 
 
 def latest_runs(found: Spans, present: Group) -> tuple[Ints, Ints]:
-    """(the rows of whose entity a run is known, [r, 4] the latest run of each, as `Spans.run` has it)."""
+    """(the rows of whose entity a run is known that has not ended, [r, 4] the latest of each, as `Spans.run`)."""
     begin = present.first_from(found.run_code, found.run_known)
     latest = np.full(len(present) + 1, -1)
     # Runs are in order of entity and time: of those that begin at one row, the last is written last.
@@ -225,4 +225,5 @@ def latest_runs(found: Spans, present: Group) -> tuple[Ints, Ints]:
     rows = np.flatnonzero(latest >= 0)
     there = latest[rows]
     valid = (found.run_code[there] == present.code[rows]) & (found.run[there, 0] > 0)
+    valid &= present.at[rows] - found.run[there, 2] <= RUN_ENDS_MS
     return rows[valid], found.run[there[valid]]
