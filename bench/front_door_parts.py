@@ -30,18 +30,36 @@ from workers.scorer import BATCH, Scorer
 DATABASE = "bench_front_door"
 PARTS = ("submit", "change stream", "features", "endpoint", "store")
 LIMIT_MS = 25.0
-_FIELDS = ("amount_minor", "currency", "exponent", "customer_id", "customer", "card", "merchant", "terminal_id")
+OURS = "bench-"  # how the ids of transactions made here begin
+_FIELDS = ("amount_minor", "currency", "exponent", "customer_id", "customer", "card", "merchant", "terminal_id",
+           "channel", "entry_mode", "device")  # fmt: skip
 
 
-def measure(settings: Any, desk: Any, sample: dict[str, Any], count: int) -> list[Figure]:
-    """p50 and p99 of each part and of the whole, over `count` transactions like `sample`, one at a time."""
+def samples(desk: Any, count: int) -> list[dict[str, Any]]:
+    """The latest `count` scored transactions of as many customers, newest first: traffic as it comes."""
+    latest: dict[str, dict[str, Any]] = {}
+    traffic = {"score.value": {"$gte": 0}, "_id": {"$not": {"$regex": f"^{OURS}"}}}
+    for found in desk["transactions"].find(traffic).sort("event_time", -1).limit(20 * count):
+        latest.setdefault(found["customer_id"], found)
+    assert len(latest) >= count, "a ready desk has scored transactions of many customers"
+    return list(latest.values())[:count]
+
+
+def like(sample: dict[str, Any], identifier: str, at: datetime) -> dict[str, Any]:
+    """A new transaction as the front door takes one: the sample's parties and amount, now."""
+    held = {key: sample[key] for key in _FIELDS if sample.get(key) is not None}
+    return held | {"transaction_id": identifier, "event_time": at.isoformat()}
+
+
+def measure(settings: Any, desk: Any, samples: list[dict[str, Any]], count: int) -> list[Figure]:
+    """p50 and p99 of each part and of the whole, over `count` transactions like `samples` in turn, one at a time."""
     db = connect(replace(settings, database=DATABASE))
     os.environ["FRAUD_DESK_DATABASE"] = DATABASE  # the scorer's own wiring reads it
     try:
         db.client.drop_database(DATABASE)
         schema.ensure(db)
-        _copy(desk, db, sample)
-        times = _run(db, sample, count)
+        _copy(desk, db, samples)
+        times = _run(db, samples, count)
     finally:
         os.environ["FRAUD_DESK_DATABASE"] = settings.database
         db.client.drop_database(DATABASE)
@@ -61,9 +79,9 @@ def measure(settings: Any, desk: Any, sample: dict[str, Any], count: int) -> lis
     return out
 
 
-def _copy(desk: Any, db: Any, sample: dict[str, Any]) -> None:
-    """The states the sample's entities have on the desk, grown as they are, and the thresholds."""
-    keys = DEMO.entity_keys(event_from_document(DEMO, sample))
+def _copy(desk: Any, db: Any, samples: list[dict[str, Any]]) -> None:
+    """The states the samples' entities have on the desk, grown as they are, and the thresholds."""
+    keys = {key for sample in samples for key in DEMO.entity_keys(event_from_document(DEMO, sample))}
     wanted: dict[str, dict[str, Any]] = {"entities": {"_id": {"$in": list(keys)}}, "thresholds": {}}
     for name, which in wanted.items():
         held = list(desk[name].find(which))
@@ -71,17 +89,15 @@ def _copy(desk: Any, db: Any, sample: dict[str, Any]) -> None:
             db[name].insert_many(held)
 
 
-def _run(db: Any, sample: dict[str, Any], count: int) -> dict[str, list[float]]:
+def _run(db: Any, samples: list[dict[str, Any]], count: int) -> dict[str, list[float]]:
     intake, (feed, entities, scoring, reporter) = Intake(MongoIntakeStore(db)), bootstrap_workers.scorer()
     clock = _Clock(scoring)
     scorer = Scorer(feed, entities, scoring, reporter)
-    base = {key: sample[key] for key in (*_FIELDS, "channel", "entry_mode", "device") if sample.get(key) is not None}
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     feed.open()
     try:
         for number in range(count + 10):
-            now = datetime.now(UTC)
-            record = base | {"transaction_id": f"bench-{uuid4().hex[:12]}", "event_time": now.isoformat()}
+            record = like(samples[number % len(samples)], f"{OURS}{uuid4().hex[:12]}", datetime.now(UTC))
             took = _one(intake, feed, scorer, clock, record)
             if number >= 10:
                 for part, milliseconds in zip(PARTS, took, strict=True):

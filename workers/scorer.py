@@ -7,6 +7,7 @@ again: a transaction is scored late, never wrongly and never as zero.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -199,6 +200,8 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     feed, entities, scoring, reporter = bootstrap_workers.scorer()
     reporter.beat(WorkerState.STARTING, force=True)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: no collection looks through it while a transaction waits
     try:
         Scorer(feed, entities, scoring, reporter).run(stop)
     except (HistoryLost, Conflict) as error:

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 LineSink = Callable[[str], None]
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _LONGEST_LINE = 256 * 1024
+# Jobs yield the cores to whatever somebody waits for: a score, a page.
+_JOB_NICENESS = 10
 
 
 def start_identity(pid: int) -> str | None:
@@ -112,11 +114,14 @@ class Processes:
         self._children: set[Child] = set()
 
     async def start(
-        self, what: str, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], sink: LineSink
+        self, what: str, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], sink: LineSink, job: bool = False
     ) -> Child:
-        """`what` names it in logs and pid file. Must be called in the event loop of the main thread."""
+        """`what` names it in logs and pid file; a `job` yields to all others. Must be called in the event loop of the
+        main thread.
+        """
         loop = asyncio.get_running_loop()
-        command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv]
+        niceness = str(_JOB_NICENESS if job else 0)
+        command = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), niceness, *argv]
         _, child = await loop.subprocess_exec(
             lambda: Child(sink),
             *command,

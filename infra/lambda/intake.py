@@ -6,6 +6,7 @@ Event `{"transactions": [...], "reports": [...]}`; either may be absent. Answer 
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Any
 
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 _settings = Settings.from_environment()
 _store = MongoIntakeStore(connect(_settings, app="fraud-desk-intake"))
 _intake = Intake(_store, rules_of(desk_mapping(_settings.mapping)))
+
+# What was loaded stays for the life of the execution environment: no collection looks through it in mid-event.
+gc.freeze()
 
 
 def handler(event: Any, context: object) -> dict[str, Any]:

@@ -13,6 +13,7 @@ allows.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
@@ -63,6 +64,9 @@ class Schema:
 
 
 _schemas: dict[str, Schema] = {}
+
+# What was loaded stays for the life of the execution environment: no collection looks through it in mid-event.
+gc.freeze()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

@@ -240,7 +240,7 @@ class JobRunner:
 
         argv = [sys.executable, str(program)]
         env = self._environment(name, record, base)
-        child = await self._processes.start(f"job {name}", argv, cwd=base / "code", env=env, sink=line)
+        child = await self._processes.start(f"job {name}", argv, cwd=base / "code", env=env, sink=line, job=True)
         limit = record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DEFAULT_RUNTIME_SECONDS)
         waiting = asyncio.create_task(child.wait())
         stopping = asyncio.create_task(stop.wait())
