@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.adapters.lambda_functions import LambdaFunctions
 from services.adapters.mongo.client import Db, connect
 from services.adapters.mongo.entities import MongoEntityStore, MongoThresholdStore
+from services.adapters.mongo.file_scores import MongoFileScores
 from services.adapters.mongo.flows import MongoFlows
 from services.adapters.mongo.scoring_runs import MongoScoringRuns, MongoWriteBackAudit
 from services.adapters.s3 import ObjectStore
@@ -25,6 +26,7 @@ from services.scoring_api import ScoringApi
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import RunFiles
 from services.scoring_runs_rows import MappedRows, OwnRows, Rows
+from services.scoring_runs_write_back import FileWriteBack
 from services.settings import Settings
 
 # A person waits for one payment; a batch of a file takes the model longer, and nobody waits for it.
@@ -37,6 +39,7 @@ class LiveParts:
     live_scoring: LiveScoring
     runs: ScoringRuns
     write_back: WriteBack
+    file_write_back: FileWriteBack
     close: Callable[[], None]
 
 
@@ -47,23 +50,28 @@ def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None
     endpoint = Endpoint(
         runtime=SageMakerRuntime(region=settings.region, read_seconds=BATCH_READ_SECONDS), name=settings.endpoint_name
     )
+    files, door = RunFiles(objects), WriteBack(intake, MongoWriteBackAudit(db), named=settings.write_back)
     runs = ScoringRuns(
         MongoScoringRuns(db),
-        RunFiles(objects),
+        files,
         _live(RecentStates(MongoEntityStore(patient)), patient, mapping, endpoint),
         lambda: _rows(settings, mapping),
     )
 
     functions = LambdaFunctions(region=settings.region, read_seconds=SCORE_READ_SECONDS, attempts=1)
 
+    file_write_back = FileWriteBack(runs, files, MongoFileScores(patient), door)
+
     def close() -> None:
+        file_write_back.close()
         runs.close()
         patient.client.close()
 
     return LiveParts(
         _live(MongoEntityStore(db), db, mapping, ScoringApi(functions=functions, function=settings.score_function)),
         runs,
-        WriteBack(intake, MongoWriteBackAudit(db), named=settings.write_back),
+        door,
+        file_write_back,
         close,
     )
 

@@ -45,20 +45,25 @@ class WriteBack:
         named = actor.subject in self._named and allows(actor, Permission.SCORE_LIVE)
         return named or allows(actor, Permission.WRITE_BACK)
 
+    def require(self, actor: Actor) -> None:
+        """Raises Denied."""
+        if not self.allowed(actor):
+            raise Denied(f"Your role ({actor.role}) may not {Permission.WRITE_BACK}; nothing was written.")
+
     def write(self, records: Sequence[Mapping[str, Any]], *, actor: Actor) -> IntakeResult:
         """Submit the records; counts as the front door's. Raises Denied, and Unavailable (send them again: what was
         kept counts as known). The audit has the intent before, and the counts after."""
-        if not self.allowed(actor):
-            raise Denied(f"Your role ({actor.role}) may not {Permission.WRITE_BACK}; nothing was written.")
+        self.require(actor)
         plain = orjson.dumps(list(records), default=str, option=orjson.OPT_SORT_KEYS)
         batch = hashlib.sha256(plain).hexdigest()[:24]
-        self._note(batch, actor, {"records": len(records)}, "requested")
+        self.note(batch, actor, {"records": len(records)}, "requested")
         result = self._intake.submit(records, received_at=self._clock())
         counts = {"accepted": result.accepted, "duplicates": result.duplicates, "refused": result.refused}
-        self._note(batch, actor, counts, "done")
+        self.note(batch, actor, counts, "done")
         return result
 
-    def _note(self, batch: str, actor: Actor, after: Mapping[str, int], outcome: str) -> None:
+    def note(self, batch: str, actor: Actor, after: Mapping[str, Any], outcome: str) -> None:
+        """Audit it; once for a batch and an outcome."""
         self._audit.record(
             AuditEntry(
                 entry_id=f"write-back:{batch}:{outcome}", at=self._clock(), actor=actor, action="write_back",

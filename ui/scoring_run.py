@@ -13,7 +13,7 @@ from services.access import Actor, Permission
 from services.errors import ServiceError
 from services.scoring_runs import MAX_BYTES, MAX_ROWS
 from services.scoring_runs_state import RunState, ScoringRun
-from ui import errors, page, scoring_csv, scoring_form, scoring_result, wiring
+from ui import errors, page, scoring_csv, scoring_form, scoring_result, scoring_run_write_back, wiring
 from ui import format as fmt
 
 _RUN, _UPLOAD, _PROBLEM = "live-run", "live-upload", "live-run-problem"
@@ -119,6 +119,9 @@ def _panel(run: ScoringRun, actor: Actor) -> None:
             if run.state is not RunState.RUNNING:
                 with st.container(horizontal=True, horizontal_alignment="right"):
                     _downloads(run, actor)
+                    scoring_run_write_back.offer(run, actor)
+        if run.state is not RunState.RUNNING:
+            scoring_run_write_back.progress(run, actor)
     if run.top:
         rows = [(t.row, t.transaction_id, t.score, t.decision, t.reason) for t in run.top]
         so_far = "" if run.state is RunState.DONE else " so far"

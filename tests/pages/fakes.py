@@ -26,6 +26,7 @@ from services.live_scoring_write_back import WriteBack
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import RunFiles
 from services.scoring_runs_rows import OwnRows
+from services.scoring_runs_write_back import FileWriteBack
 from services.transactions import (
     Alert,
     CaseEvent,
@@ -43,7 +44,7 @@ from services.transactions import (
     Transactions,
     sort_value,
 )
-from tests.pages.fakes_scoring import MemoryAudit, MemoryFrontDoor, MemoryObjects, MemoryRuns
+from tests.pages.fakes_scoring import MemoryAudit, MemoryFileScores, MemoryFrontDoor, MemoryObjects, MemoryRuns
 
 REVIEW, DECLINE = 0.62, 0.9
 MERCHANTS = (
@@ -354,12 +355,15 @@ def desk(store: MemoryStore | None = None, *, health: Any | None = None) -> Any:
     api = FakeScoringApi(store.faults)
     live = LiveScoring(api, api, api)
     files = RunFiles(MemoryObjects(store.faults))
+    runs = ScoringRuns(MemoryRuns(), files, live, OwnRows, batch_rows=200, backoff_seconds=(0.02,))
+    door = WriteBack(MemoryFrontDoor(), MemoryAudit())
     return SimpleNamespace(
         transactions=Transactions(store),
         cases=Cases(store),
         live_scoring=live,
-        scoring_runs=ScoringRuns(MemoryRuns(), files, live, OwnRows, batch_rows=200, backoff_seconds=(0.02,)),
-        write_back=WriteBack(MemoryFrontDoor(), MemoryAudit()),
+        scoring_runs=runs,
+        write_back=door,
+        file_write_back=FileWriteBack(runs, files, MemoryFileScores(store), door, backoff_seconds=(0.02,)),
         health=health or FakeHealth(),
         backtests=BacktestRuns(),
         faults=store.faults,

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from services.audit import AuditEntry
+from services.domain.states import Decision
 from services.errors import Conflict, NotFound
 from services.intake import IntakeResult
 from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_write_back import Fate, FileScore, Written, fate, told
 
 
 @dataclass
@@ -100,3 +102,46 @@ class MemoryFrontDoor:
         duplicates = sum(i in self.known for i in ids)
         self.known |= set(ids)
         return IntakeResult(len(ids) - duplicates, duplicates, 0, ())
+
+
+@dataclass
+class MemoryFileScores:
+    """`services.scoring_runs_write_back.WrittenStore` over the transactions of a MemoryStore."""
+
+    store: Any
+    items: dict[str, Written] = field(default_factory=dict)
+
+    def get(self, run_id: str) -> Written | None:
+        return self.items.get(run_id)
+
+    def take(self, written: Written, *, former: Written | None) -> None:
+        if self.items.get(written.run_id) != former:
+            raise Conflict("Somebody took this up at the same moment.")
+        self.items[written.run_id] = written
+
+    def commit(self, written: Written) -> None:
+        if self.items[written.run_id].owner != written.owner:
+            raise Conflict("This was taken over.")
+        self.items[written.run_id] = written
+
+    def write(self, written: Written, scores: Sequence[FileScore], *, at: datetime) -> Written:
+        self.store.faults.check()
+        fates = []
+        for one in scores:
+            t = self.store.items.get(one.transaction_id)
+            fates.append(fate(one, t and _stored(t)))
+            if fates[-1] is Fate.WRITTEN:
+                new = {name: one.score[name] for name in ("value", "model_version", "scored_at")}
+                score = replace(t.score, decision=Decision(one.score["decision"]), **new)
+                self.store.items[one.transaction_id] = replace(t, score=score)
+        after = told(written, iter(fates), alerts=0)
+        self.commit(after)
+        return after
+
+
+def _stored(t: Any) -> dict[str, Any]:
+    return {
+        "amount_minor": t.amount_minor, "event_time": t.event_time, "customer_id": t.customer_id,
+        "score": t.score and {"scored_at": t.score.scored_at}, "label": t.label,
+        "alert": t.alert and {"status": str(t.alert.status)},
+    }  # fmt: skip

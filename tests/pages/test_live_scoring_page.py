@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,8 +13,9 @@ import pytest
 
 from services.access import Actor, Role
 from services.domain.mapping import Mapping, read_mapping
+from services.domain.states import LabelValue
 from services.domain.transaction_rules import rules_of
-from services.errors import InvalidData
+from services.errors import Denied, InvalidData
 from services.features import plan_of
 from services.live_scoring import LiveScoring
 from services.scoring_runs_rows import REQUIRED
@@ -248,6 +250,47 @@ def test_a_run_waits_for_a_model_that_is_down_and_can_be_cancelled_and_resumed(o
     at.run()
     at.button(key="live-run-delete").click().run()
     assert "No file scored yet" in text_of(at)
+
+
+def test_a_files_scores_are_written_onto_the_transactions_they_are_of_by_those_who_may(
+    open_page: Open, desk: Any
+) -> None:
+    for t in [t for t in desk.store.items.values() if t.score][:3]:
+        desk.store.items[t.transaction_id] = replace(t, event_time=t.event_time.replace(microsecond=0))
+    free, other, decided = [t for t in desk.store.items.values() if t.score][:3]
+    desk.cases.decide(
+        decided.transaction_id, LabelValue.GENUINE, note="", expected_version=decided.version, actor=ANALYST
+    )
+    decided = desk.store.items[decided.transaction_id]
+    lines = [HEADER, line("nobody")]
+    for t, more in ((free, 0), (other, 1), (decided, 0)):
+        cells = line(t.transaction_id, amount=str(t.amount_minor + more)).split(",")
+        cells[1], cells[4] = t.event_time.isoformat(), t.customer_id
+        lines.append(",".join(cells))
+    at = open_page("analyst", "live_scoring", live_input="File of payments")
+    upload(at, "\n".join(lines).encode())
+    ended(desk, desk.scoring_runs.runs(actor=ANALYST)[0].run_id)
+    at.run()
+    assert not [b for b in at.button if b.key == "live-run-write-back"]
+    at = open_page("admin", "live_scoring", live_input="File of payments")
+    upload(at, "\n".join(lines).encode())
+    admin = Actor("s-admin", "Admin Person", Role.ADMIN)
+    run = desk.scoring_runs.runs(actor=admin)[0]
+    desk.scoring_runs.wait(run.run_id, 10.0)
+    at.run()
+    for said in ("1 scores written back, left as they were: 1", "0 scores written back, left as they were: 1 as new"):
+        at.button(key="live-run-write-back").click().run()
+        desk.file_write_back.wait(run.run_id, 10.0)
+        at.run()
+        assert failed(at) == []
+        told = "".join(s.value for s in at.success)
+        assert said in told
+        assert "1 not found; 1 decided already; 1 with another amount, time or customer" in told
+    assert desk.store.items[free.transaction_id].score.model_version == "v7"
+    assert desk.store.items[decided.transaction_id] == decided
+    assert desk.store.items[other.transaction_id] == other
+    with pytest.raises(Denied):
+        desk.file_write_back.start(desk.scoring_runs.runs(actor=ANALYST)[0].run_id, actor=ANALYST)
 
 
 @pytest.mark.parametrize(

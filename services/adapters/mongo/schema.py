@@ -25,6 +25,7 @@ _PLAIN = (
     "positions",
     "imports",
     "scoring_runs",
+    "score_writes",
 )
 
 _ALERTED = {"alert.status": {"$exists": True}}

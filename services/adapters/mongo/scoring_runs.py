@@ -19,7 +19,7 @@ class MongoScoringRuns:
     """Satisfies `services.scoring_runs.RunStore`. One active run a person: a unique index on `active`."""
 
     def __init__(self, db: Db) -> None:
-        self._runs = db["scoring_runs"]
+        self._runs, self._writes = db["scoring_runs"], db["score_writes"]
 
     def create(self, run: ScoringRun) -> None:
         with translated():
@@ -70,6 +70,7 @@ class MongoScoringRuns:
     def delete(self, run_id: str) -> None:
         with translated():
             self._runs.delete_one({"_id": run_id, "state": {"$ne": str(RunState.RUNNING)}})
+            self._writes.delete_one({"_id": run_id})
 
 
 class MongoWriteBackAudit:
