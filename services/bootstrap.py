@@ -117,13 +117,18 @@ def build(settings: Settings | None = None) -> Services:
         frozen=MongoFrozenSets(db),
         price=None if settings.training_price is None else Price(settings.training_price, settings.training_currency),
     )
-    deployment = DeploymentService(
-        store=MongoDeployments(db), endpoints=sagemaker, models=models, endpoint_name=settings.endpoint_name
-    )
     tables = IcebergLake(settings)
     lake = Lake(tables)
     objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
     mapping = desk_mapping(settings.mapping)
+    plan = plan_of(mapping)
+    deployment = DeploymentService(
+        store=MongoDeployments(db),
+        endpoints=sagemaker,
+        models=models,
+        endpoint_name=settings.endpoint_name,
+        features_version=plan.version,
+    )
     intake = Intake(MongoIntakeStore(db), rules_of(mapping))
     scoring = bootstrap_scoring.build(settings, db=db, intake=intake, mapping=mapping)
     loop = bootstrap_loop.build(
@@ -154,7 +159,7 @@ def build(settings: Settings | None = None) -> Services:
             MongoFrozenSets(db),
             objects.put,
             lambda key: objects.get(key)[0],
-            plan=plan_of(mapping),
+            plan=plan,
         ),
         models=models,
         deployment=deployment,

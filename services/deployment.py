@@ -141,9 +141,12 @@ class DeploymentService:
         endpoints: Endpoints,
         models: Versions,
         endpoint_name: str,
+        features_version: str = "",
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(2),
     ) -> None:
+        """`features_version` is what this desk computes; a model of other features cannot score its transactions."""
+        self._features_version = features_version
         self._store, self._endpoints, self._models, self._name = store, endpoints, models, endpoint_name
         self._clock, self._token = clock, token
 
@@ -195,7 +198,10 @@ class DeploymentService:
         reason = mask_card_numbers(reason.strip())
         if not 3 <= len(reason) <= 500:
             raise InvalidData("Say in 3 to 500 characters why.")
-        review, decline = thresholds(self._models.get(version))
+        model = self._models.get(version)
+        review, decline = thresholds(model)
+        if not endpoint_name:
+            self._check_features(model)
         now = self._clock()
         deployment_id = f"dep-{now:%Y%m%d-%H%M}-{self._token()}"
         deployment = Deployment(
@@ -230,6 +236,14 @@ class DeploymentService:
         )
         self._store.insert(deployment, limits=Thresholds(version, review, decline), audit=audit)
         return deployment_id
+
+    def _check_features(self, model: ModelVersion) -> None:
+        ours, theirs = self._features_version, model.features_version
+        if ours and theirs and ours != theirs:
+            raise InvalidData(
+                f"{model.model_version} takes features of version {theirs} and this desk computes version {ours}: it "
+                "could score nothing. What serves stays in service; train a model on today's features."
+            )
 
     def history(self, limit: int = 20) -> tuple[Deployment, ...]:
         """Newest first."""

@@ -22,25 +22,27 @@ NAME = "fraud-desk"
 
 
 class Versions:
-    def __init__(self, review: float | None = 0.4) -> None:
-        self.review = review
+    def __init__(self, review: float | None = 0.4, features: str = "") -> None:
+        self.review, self.features = review, features
 
     def get(self, version: str) -> ModelVersion:
         if version not in {"v1", "v2", "v3"}:
             raise NotFound(version)
-        return ModelVersion(version, f"arn:{version}", NOW, "exp", {}, self.review, 0.8, "Approved", "s3://b/m.tar.gz")
+        made = ModelVersion(version, f"arn:{version}", NOW, "exp", {}, self.review, 0.8, "Approved", "s3://b/m.tar.gz")
+        return replace(made, features_version=self.features)
 
 
 class Desk:
-    def __init__(self, review: float | None = 0.4) -> None:
+    def __init__(self, review: float | None = 0.4, *, computes: str = "", trained_on: str = "") -> None:
         self.store, self.clock = MemoryDeployments(), Clock()
         self.sagemaker = FakeSageMaker(self.clock)
         self.tokens = iter(f"{n:04x}" for n in range(100))
         self.service = DeploymentService(
             store=self.store,
             endpoints=self.sagemaker,
-            models=Versions(review),
+            models=Versions(review, trained_on),
             endpoint_name=NAME,
+            features_version=computes,
             clock=self.clock,
             token=lambda: next(self.tokens),
         )
@@ -102,6 +104,16 @@ def test_unknown_and_unusable_versions_are_refused() -> None:
         Desk().service.deploy("v9", reason="better", actor=ADMIN)
     with pytest.raises(InvalidData, match="no thresholds"):
         Desk(review=None).service.deploy("v1", reason="better", actor=ADMIN)
+
+
+def test_a_model_of_other_features_is_refused_and_what_serves_stays() -> None:
+    desk = Desk(computes="2", trained_on="2")
+    desk.served("v1")
+    desk.service._models = Versions(features="1")  # as a desk after an upgrade has them
+    with pytest.raises(InvalidData, match="features of version 1 and this desk computes version 2"):
+        desk.service.deploy("v2", reason="better", actor=ADMIN)
+    assert [d.model_version for d in desk.store.recent(9)] == ["v1"]
+    assert desk.service.deploy("v2", reason="for another desk", actor=ADMIN, endpoint_name="other")
 
 
 def test_what_serves_already_is_not_deployed_again() -> None:

@@ -107,7 +107,8 @@ class Search:
         await self._enter("ModelTuning" if mode == "HYPERPARAMETER_TUNING" else "TrainingModels")
         await self._train(plan.tries(mode, most), blend=plan.blends(mode, most))
         if self._stopping():
-            return await self.end("Stopped", "Stopped")
+            best = self._best(self._candidates())
+            return await self.end("Stopped", "Stopped", **({"BestCandidate": best} if best else {}))
         await self._choose(most)
         return None
 
@@ -136,17 +137,13 @@ class Search:
             await self._all([await self._begin(plan.BLEND, task, {}, self._each(), channels)])
 
     async def _choose(self, most: int) -> None:
-        objective = self._record["AutoMLJobObjective"]["MetricName"]
-        jobs = self._cloud.searches.jobs_of(self._cloud, self._name)
-        found = [plan.candidate_of(job, objective) for job in jobs]
-        done = [c for c in found if c["ObjectiveStatus"] == "Succeeded"]
-        if not done:
-            why = next((str(c["FailureReason"]) for c in found if "FailureReason" in c), None)
+        found = self._candidates()
+        best = self._best(found)
+        bad = [f"{c['CandidateName']}: {why}"[:1024] for c in found if (why := self._why_not(c))]
+        if best is None:
             late = "The time for the whole search was over before one candidate was trained."
-            raise SearchFailed(why or late)
-        best = max(done, key=lambda c: (plan.value_of(c), c["CandidateName"]))
+            raise SearchFailed(next(filter(None, map(self._why_not, found)), late))
         fields: Record = {"BestCandidate": best}
-        bad = [f"{c['CandidateName']}: {c['FailureReason']}"[:1024] for c in found if "FailureReason" in c]
         if bad:
             fields["PartialFailureReasons"] = [{"PartialFailureMessage": text} for text in bad[:10]]
         secondary = "MaxCandidatesReached" if len(found) >= most else "Completed"
@@ -162,6 +159,25 @@ class Search:
                 secondary = "ModelDeploymentError"
                 fields["PartialFailureReasons"] = [{"PartialFailureMessage": str(exc)[:1024]}]
         await self.end("Completed", secondary, **fields)
+
+    def _candidates(self) -> list[Record]:
+        objective = self._record["AutoMLJobObjective"]["MetricName"]
+        return [plan.candidate_of(job, objective) for job in self._cloud.searches.jobs_of(self._cloud, self._name)]
+
+    @staticmethod
+    def _best(found: Sequence[Record]) -> Record | None:
+        """The best so far; None where none was trained to its end."""
+        done = [c for c in found if c["ObjectiveStatus"] == "Succeeded"]
+        return max(done, key=lambda c: (plan.value_of(c), c["CandidateName"]), default=None)
+
+    def _why_not(self, candidate: Record) -> str | None:
+        """Why a candidate has no objective, where that is its own: it failed, or took longer than each may."""
+        if "FailureReason" in candidate:
+            return str(candidate["FailureReason"])
+        job = self._cloud.store["training_jobs"].get(candidate["CandidateName"]) or {}
+        if job.get("SecondaryStatus") != "MaxRuntimeExceeded":
+            return None
+        return f"Not trained within the {self._each()} s that each candidate may take; allow more time for each."
 
     async def _begin(
         self, key: str, task: Record, settings: dict[str, str], seconds: int, extra: dict[str, str] | None = None

@@ -89,6 +89,10 @@ def candidates(aws: Aws, name: str, **wanted: Any) -> list[dict[str, Any]]:
     return found
 
 
+def value(candidate: dict[str, Any]) -> float:
+    return float(candidate["FinalAutoMLJobObjectiveMetric"]["Value"])
+
+
 def test_families_are_trained_blended_ranked_and_the_best_is_deployed(aws: Aws) -> None:
     name = begin(aws, table(), limits={"MaxCandidates": 4}, csv=True, deploy={"EndpointName": "searched"})
     job = ended(aws, name)
@@ -136,13 +140,34 @@ def test_requests_that_contradict_themselves_are_refused(aws: Aws) -> None:
     assert error_of(lambda: describe(aws, "nobody"))[0] == "ResourceNotFound"
 
 
-def test_stopping_ends_the_candidates_and_the_time_limit_keeps_what_was_trained(aws: Aws) -> None:
-    stopped = begin(aws, table(), limits={"MaxCandidates": 20}, mode="HYPERPARAMETER_TUNING")
-    wait_until(lambda: candidates(aws, stopped), seconds=30, what="a candidate")
+def test_stopping_ends_the_candidates_and_keeps_the_best_so_far(aws: Aws) -> None:
+    stopped = begin(aws, table(300), limits={"MaxCandidates": 50}, mode="HYPERPARAMETER_TUNING")
+    wait_until(lambda: candidates(aws, stopped, StatusEquals="Completed"), seconds=30, what="a candidate")
     aws.sagemaker.stop_auto_ml_job(AutoMLJobName=stopped)
-    assert ended(aws, stopped)["AutoMLJobStatus"] == "Stopped"
-    assert {c["CandidateStatus"] for c in candidates(aws, stopped)} <= {"Completed", "Stopped"}
+    job = ended(aws, stopped)
+    assert (job["AutoMLJobStatus"], job["AutoMLJobSecondaryStatus"]) == ("Stopped", "Stopped")
+    tried = candidates(aws, stopped)
+    assert {c["CandidateStatus"] for c in tried} <= {"Completed", "Stopped"}
+    assert len(tried) < 50
+    assert value(job["BestCandidate"]) == max(value(c) for c in tried if c["CandidateStatus"] == "Completed")
     assert error_of(lambda: aws.sagemaker.stop_auto_ml_job(AutoMLJobName=stopped))[0] == "ValidationException"
+
+
+def test_a_search_ends_at_its_time_limit_with_the_best_so_far_and_a_candidate_at_its_own(aws: Aws) -> None:
+    limits = {"MaxCandidates": 50, "MaxAutoMLJobRuntimeInSeconds": 7}
+    within = begin(aws, table(300), limits=limits, mode="HYPERPARAMETER_TUNING")
+    hasty = begin(aws, table(100_000), limits={"MaxCandidates": 1, "MaxRuntimePerTrainingJobInSeconds": 1})
+    job = ended(aws, within)
+    assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
+    assert job["AutoMLJobSecondaryStatus"] == "MaxAutoMLJobRuntimeReached"
+    assert 7 <= (job["EndTime"] - job["CreationTime"]).total_seconds() < 17
+    tried = candidates(aws, within)
+    assert len(tried) < 50
+    assert value(job["BestCandidate"]) == max(value(c) for c in tried if c["CandidateStatus"] == "Completed")
+    late = ended(aws, hasty)
+    assert (late["AutoMLJobStatus"], late["AutoMLJobSecondaryStatus"]) == ("Failed", "Failed")
+    assert late["FailureReason"].startswith("Not trained within the 1 s that each candidate may take")
+    assert [c["CandidateStatus"] for c in candidates(aws, hasty)] == ["Stopped"]
 
 
 def test_a_killed_server_continues_the_search_with_the_same_candidates(own_aws: Aws) -> None:
