@@ -51,13 +51,6 @@ def _plain(a: float | None, b: float | None, digits: int = 3) -> str:
     return "" if a is None or b is None else fmt.signed(b - a, digits=digits)
 
 
-def window_of(experiment: Experiment | None) -> str:
-    if experiment is None:
-        return fmt.MISSING
-    start, end = experiment.window_start, experiment.window_end
-    return f"{start.day} {start:%b} to {end.day} {end:%b %Y}"
-
-
 def compare(
     champion: ModelVersion | None, candidate: ModelVersion, experiments: Mapping[str, Experiment]
 ) -> tuple[Line, ...]:

@@ -29,15 +29,6 @@ def decision_badge(decision: Decision) -> None:
     st.badge(fmt.word(str(decision)), icon=icon, color=color)
 
 
-def verdict_sentence(value: float, decision: Decision, review: float, decline: float) -> str:
-    """Why this decision follows from this score, in one clause."""
-    if decision is Decision.DECLINE:
-        return f"declined from {decline:.2f}, review from {review:.2f}"
-    if decision is Decision.REVIEW:
-        return f"review from {review:.2f}, declined from {decline:.2f}"
-    return f"below review at {review:.2f}"
-
-
 def scale(value: float, *, review: float, decline: float, colors: charts.Palette) -> go.Figure:
     """The score on its own 0 to 1 line, with both thresholds marked on it."""
     color = colors.fraud if value >= decline else colors.review if value >= review else colors.genuine

@@ -183,10 +183,3 @@ def read_backward(path: Path, start: int, end: int, *, limit: int, max_bytes: in
     kept = lines[-limit:]
     first = end - sum(map(len, kept))
     return Page(tuple(parse_line(line) for line in kept), first, end)
-
-
-def last_lines(path: Path, count: int) -> tuple[str, ...]:
-    """Messages of the last events of a stream."""
-    size = complete_size(path)
-    page = read_backward(path, 0, size, limit=count, max_bytes=2**20)
-    return tuple(event.message for event in page.events)

@@ -2,7 +2,7 @@
 
 The handbook's act on honest purchases (an amount over 220 at a till; a terminal compromised for 28 days; a customer
 compromised for 14 days with amounts multiplied by five). Card testing, account takeover, and rings add purchases of
-their own. Each scenario has a budget, a share of all transactions; together they make SHARE.
+their own. Each scenario has a budget, a share of all transactions; together they make 0.93 %.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ BUDGET: dict[Scenario, float] = {
     Scenario.ACCOUNT_TAKEOVER: 0.0011,
     Scenario.RING: 0.0009,
 }
-SHARE = sum(BUDGET.values())
 ADDED = (Scenario.CARD_TESTING, Scenario.ACCOUNT_TAKEOVER, Scenario.RING)
 TERMINAL_DAYS = 28
 CUSTOMER_DAYS = 14

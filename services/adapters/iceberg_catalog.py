@@ -153,16 +153,6 @@ def value_of_partition(kind: LakeTable, start: date) -> int:
     return (start - _EPOCH).days if kind.partition_by is PartitionBy.DAY else (start.year - 1970) * 12 + start.month - 1
 
 
-def partition_end(kind: LakeTable, start: date) -> datetime:
-    """The first moment after the partition; the calendar's last moment for the partition that no other follows."""
-    try:
-        if kind.partition_by is PartitionBy.DAY:
-            return midnight(start + timedelta(days=1))
-        return midnight((start.replace(day=28) + timedelta(days=4)).replace(day=1))
-    except OverflowError:  # a clock can say 31 December 9999, and one such row must not stop all others
-        return datetime.max.replace(tzinfo=UTC)
-
-
 def between(column: str, start: datetime | None, end: datetime | None) -> BooleanExpression:
     """start <= column < end; None leaves that side open. Both are aware."""
     # PyIceberg's constructors are generated; its types describe the generated form, not the documented one.

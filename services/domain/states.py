@@ -1,4 +1,4 @@
-"""The closed vocabularies of the desk and the transitions an alert may take."""
+"""The closed vocabularies of the desk, and the decision a score leads to."""
 
 from __future__ import annotations
 
@@ -29,10 +29,22 @@ class Decision(StrEnum):
 
 
 class AlertStatus(StrEnum):
-    """Workflow state of an alert; the verdict is the label's value, a separate field."""
+    """Workflow state of an alert; the verdict is the label's value, a separate field.
+
+    A closed alert may be decided again (a changed mind is a new label); nothing reopens it.
+    """
 
     OPEN = "open"
     CLOSED = "closed"
+
+
+class RunState(StrEnum):
+    """Where something that a person started, and that goes on in the background, stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
 
 
 class LabelValue(StrEnum):
@@ -46,17 +58,6 @@ class LabelSource(StrEnum):
     CHARGEBACK = "chargeback"
     CUSTOMER = "customer"
     IMPORT = "import"
-
-
-# A closed alert may be decided again (a changed mind is a new label); nothing reopens it.
-TRANSITIONS: dict[AlertStatus, frozenset[AlertStatus]] = {
-    AlertStatus.OPEN: frozenset({AlertStatus.OPEN, AlertStatus.CLOSED}),
-    AlertStatus.CLOSED: frozenset({AlertStatus.CLOSED}),
-}
-
-
-def may_move(current: AlertStatus, target: AlertStatus) -> bool:
-    return target in TRANSITIONS[current]
 
 
 def decide(score: float, *, review_threshold: float, decline_threshold: float) -> Decision:
