@@ -17,10 +17,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from services.access import Actor, Permission, require
+from services.domain.states import RunState
 from services.errors import Conflict, InvalidData, NotFound, ServiceError
 from services.lake_schema import TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
 from services.reconciliation_compare import LAKE_SCHEMA, Comparison, Difference, Moment, Side, compare
-from services.reconciliation_run import Day, Gone, LakeSource, Refused, Run, RunState, Source, StreamPlace
+from services.reconciliation_run import Day, Gone, LakeSource, Refused, Run, Source, StreamPlace
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Protocol
 
 import pyarrow as pa
 
+from services.domain.states import RunState
 from services.errors import ServiceError
 from services.lake import TableState
 from services.reconciliation_compare import Difference, Side
@@ -69,13 +69,6 @@ class LakeSource(Protocol):
         end: datetime | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table: ...
-
-
-class RunState(StrEnum):
-    RUNNING = "running"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

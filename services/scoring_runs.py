@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from services.access import Actor, Permission, require
+from services.domain.states import RunState
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
 from services.scoring import Assessment
 from services.scoring_runs_count import count_lines
@@ -30,7 +31,7 @@ from services.scoring_runs_files import REFUSED, RESULTS, RunFiles, write_csv, w
 from services.scoring_runs_outcome import outcome
 from services.scoring_runs_patience import BACKOFF_SECONDS, patiently
 from services.scoring_runs_rows import Checked, Rows, ahead
-from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_state import ScoringRun
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from services.domain.states import Decision
+from services.domain.states import Decision, RunState
 
 # A run that has not been heard of for this long has no process any more: it can be taken up again.
 SILENT_AFTER = timedelta(seconds=20)
 MOST_TOP = 50
 MOST_PROBLEMS = 100
-
-
-class RunState(StrEnum):
-    RUNNING = "running"
-    DONE = "done"
-    CANCELLED = "cancelled"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

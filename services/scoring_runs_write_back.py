@@ -24,13 +24,13 @@ import orjson
 import pyarrow as pa
 
 from services.access import Actor
-from services.domain.states import AlertStatus
+from services.domain.states import AlertStatus, RunState
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
 from services.live_scoring_write_back import WriteBack
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import RunFiles
 from services.scoring_runs_patience import BACKOFF_SECONDS, patiently
-from services.scoring_runs_state import SILENT_AFTER, RunState, ScoringRun
+from services.scoring_runs_state import SILENT_AFTER, ScoringRun
 from services.worker_status import utc_now
 
 log = logging.getLogger(__name__)

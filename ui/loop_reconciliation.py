@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import streamlit as st
 
 from services.access import Permission, allows
+from services.domain.states import RunState
 from services.errors import ServiceError
 from services.reconciliation import MOST_DIFFERENCES
-from services.reconciliation_run import Run, RunState
+from services.reconciliation_run import Run
 from ui import errors, page, session, wiring
 from ui import format as fmt
 from ui.export import to_csv

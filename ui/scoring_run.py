@@ -10,9 +10,10 @@ import pyarrow as pa
 import streamlit as st
 
 from services.access import Actor, Permission
+from services.domain.states import RunState
 from services.errors import ServiceError
 from services.scoring_runs import MAX_BYTES, MAX_ROWS
-from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_state import ScoringRun
 from ui import errors, page, scoring_csv, scoring_form, scoring_result, scoring_run_write_back, wiring
 from ui import format as fmt
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from services.access import Actor, Permission
-from services.scoring_runs_state import RunState, ScoringRun
+from services.domain.states import RunState
+from services.scoring_runs_state import ScoringRun
 from services.scoring_runs_write_back import Written
 from ui import errors, page, scoring_form, wiring
 from ui import format as fmt

@@ -14,13 +14,14 @@ from services.adapters.mongo.client import Db
 from services.adapters.mongo.file_scores import MongoFileScores
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.scoring_runs import MongoScoringRuns, MongoWriteBackAudit
+from services.domain.states import RunState
 from services.errors import Conflict, Denied, Unavailable
 from services.intake import Intake
 from services.live_scoring_write_back import WriteBack
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import PART, RunFiles
 from services.scoring_runs_rows import OwnRows
-from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_state import ScoringRun
 from services.scoring_runs_write_back import FileScore, FileWriteBack, Written
 from tests.pages.fakes_scoring import MemoryObjects
 

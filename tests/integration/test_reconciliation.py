@@ -18,10 +18,11 @@ from services import reconciliation
 from services.access import Actor, Role
 from services.adapters.mongo.client import Db
 from services.adapters.mongo.reconciliation import MongoSource
+from services.domain.states import RunState
 from services.lake_schema import TRANSACTIONS_TABLE, TRANSACTIONS_TOPIC
 from services.reconciliation import Reconciliation
 from services.reconciliation_compare import COLUMNS
-from services.reconciliation_run import Run, RunState
+from services.reconciliation_run import Run
 from services.settings import Settings
 from tests.integration.lake_desk import Desk
 from workers import stream

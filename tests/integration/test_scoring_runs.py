@@ -24,12 +24,13 @@ from services.adapters.mongo.client import Db
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.scoring_runs import MongoWriteBackAudit
 from services.domain.mapping import read_mapping
+from services.domain.states import RunState
 from services.errors import Conflict, Denied, NotFound
 from services.intake import Intake
 from services.live_scoring_write_back import WriteBack
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_rows import REQUIRED, MappedRows
-from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_state import ScoringRun
 from services.settings import Settings
 from services.worker_status import utc_now
 from tests.integration.scoring_process import ANALYST, score_of

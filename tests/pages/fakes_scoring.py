@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from services.audit import AuditEntry
-from services.domain.states import Decision
+from services.domain.states import Decision, RunState
 from services.errors import Conflict, NotFound
 from services.intake import IntakeResult
-from services.scoring_runs_state import RunState, ScoringRun
+from services.scoring_runs_state import ScoringRun
 from services.scoring_runs_write_back import Fate, FileScore, Written, fate, told
 
 

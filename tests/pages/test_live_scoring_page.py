@@ -13,13 +13,12 @@ import pytest
 
 from services.access import Actor, Role
 from services.domain.mapping import Mapping, read_mapping
-from services.domain.states import LabelValue
+from services.domain.states import LabelValue, RunState
 from services.domain.transaction_rules import rules_of
 from services.errors import Denied, InvalidData
 from services.features import plan_of
 from services.live_scoring import LiveScoring
 from services.scoring_runs_rows import REQUIRED
-from services.scoring_runs_state import RunState
 from tests.pages import fakes
 from tests.pages.conftest import Open, failed, text_of
 from ui import score_parts, scoring_csv, scoring_form, scoring_mapped

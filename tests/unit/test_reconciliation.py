@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 from services.access import Actor, Role
+from services.domain.states import RunState
 from services.errors import Conflict, Denied, InvalidData, Unavailable
 from services.reconciliation import MOST_DIFFERENCES, Reconciliation
 from services.reconciliation_compare import LAKE_SCHEMA, MONGO_SCHEMA
-from services.reconciliation_run import Gone, Rows, RunState, StreamPlace
+from services.reconciliation_run import Gone, Rows, StreamPlace
 from tests.records import NOW
 
 DAY = date(2026, 3, 1)

@@ -9,8 +9,9 @@ from pymongo.errors import DuplicateKeyError
 from services.adapters.mongo.client import Db, in_transaction, translated
 from services.adapters.mongo.experiments import write_audit
 from services.audit import AuditEntry
+from services.domain.states import RunState
 from services.errors import Conflict
-from services.scoring_runs_state import RunState, ScoringRun, as_document, from_document
+from services.scoring_runs_state import ScoringRun, as_document, from_document
 
 _ONE = "You are scoring another file already; wait for it or cancel it first."
 
