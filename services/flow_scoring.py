@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,17 @@ class FlowSource(Protocol):
         ...
 
 
+class Told(NamedTuple):
+    """What a row's reasons are told of: its features, its document, its money; the strongest `limit`."""
+
+    plan: Plan
+    vector: Sequence[float]
+    transaction: Mapping[str, Any]
+    limit: int
+    currency: str
+    exponent: int
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`rows` is what the model was asked about, through `fitted` (None: the vectors themselves)."""
@@ -50,25 +61,13 @@ class Answer:
     fitted: FittedFlow | None
     rows: Any
 
-    def reasons(
-        self,
-        row: int,
-        terms: Sequence[float],
-        *,
-        plan: Plan,
-        vector: Sequence[float],
-        transaction: Mapping[str, Any],
-        limit: int,
-        currency: str,
-        exponent: int,
-    ) -> tuple[Reason, ...]:
+    def reasons(self, row: int, terms: Sequence[float], told: Told) -> tuple[Reason, ...]:
         """Reasons of a row from its contributions, in the words of what came in."""
-        if self.fitted is None:
-            return reasons(vector, terms, plan=plan, limit=limit, currency=currency, exponent=exponent)
-        return flow_reasons(
-            self.fitted, self.rows[row], terms, plan=plan, vector=vector, transaction=transaction, limit=limit,
-            currency=currency, exponent=exponent,
-        )  # fmt: skip
+        if self.fitted is not None:
+            return flow_reasons(self.fitted, self.rows[row], terms, told)
+        return reasons(
+            told.vector, terms, plan=told.plan, limit=told.limit, currency=told.currency, exponent=told.exponent
+        )
 
 
 class FlowScores:
@@ -143,24 +142,14 @@ def transformed(
     return fitted.matrix(flow_inputs.table(fitted.flow.columns, features, np.asarray(vectors), held))
 
 
-def flow_reasons(
-    fitted: FittedFlow,
-    row: Sequence[float],
-    terms: Sequence[float],
-    *,
-    plan: Plan,
-    vector: Sequence[float],
-    transaction: Mapping[str, Any],
-    limit: int,
-    currency: str,
-    exponent: int,
-) -> tuple[Reason, ...]:
+def flow_reasons(fitted: FittedFlow, row: Sequence[float], terms: Sequence[float], told: Told) -> tuple[Reason, ...]:
     """Reasons in the words of what came in: contributions of columns made of one feature count as that feature's.
 
     Log-odds add up, so the sum over a feature's columns is what the feature contributed. A one-hot says which category
     the transaction has; columns made by an expression are called by their name. Order and `limit` as
     `services.features.reasons`.
     """
+    plan, limit = told.plan, told.limit
     features = places(plan.names)
     of_feature = [0.0] * len(plan.names)
     made: dict[str, tuple[Origin, float, float]] = {}
@@ -172,11 +161,15 @@ def flow_reasons(
         key = origin.source if origin.how in (HOT, TARGET) else column
         before = made[key][2] if key in made else 0.0
         made[key] = (origin, float(value), before + term)
-    found = list(reasons(vector, of_feature, plan=plan, limit=len(of_feature), currency=currency, exponent=exponent))
+    found = list(
+        reasons(
+            told.vector, of_feature, plan=plan, limit=len(of_feature), currency=told.currency, exponent=told.exponent
+        )
+    )
     for key, (origin, value, term) in made.items():
         if term:
             known = None if np.isnan(value) else value
-            found.append(Reason(key, _words(key, origin, value, transaction), known, None, term))
+            found.append(Reason(key, _words(key, origin, value, told.transaction), known, None, term))
     found.sort(key=lambda reason: (reason.contribution < 0, -abs(reason.contribution)))
     return tuple(found[:limit])
 

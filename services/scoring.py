@@ -17,7 +17,7 @@ from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.features import DEMO, Plan, Reason
-from services.flow_scoring import FlowScores, FlowSource
+from services.flow_scoring import FlowScores, FlowSource, Told
 
 # Time allowed from alert to verdict, by what is at stake.
 SLA_HIGH_VALUE = timedelta(hours=1)
@@ -101,16 +101,9 @@ class Scoring:
             assert second.contributions is not None, "the endpoint answers contributions when asked"
             for place, (row, terms) in enumerate(zip(wanted, second.contributions, strict=True)):
                 currency, exponent = money[row] if money else ("EUR", 2)
-                explained[row] = again.reasons(
-                    place,
-                    terms,
-                    plan=self.plan,
-                    vector=vectors[row],
-                    transaction=transactions[row] if transactions else {},
-                    limit=reasons_shown,
-                    currency=currency,
-                    exponent=exponent,
-                )
+                transaction = transactions[row] if transactions else {}
+                told = Told(self.plan, vectors[row], transaction, reasons_shown, currency, exponent)
+                explained[row] = again.reasons(place, terms, told)
         return [
             Assessment(
                 value=value,
