@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
-import xgboost as xgb
 
-from model import http_protocol, onnx_packaging
-from model.http_serving import MAX_EXPLAINING, Server, bind
-from model.loaded_model import BOOSTER, ONNX, BrokenModel, Model
-from model.row_formats import BadRequest, Batch
-
-WIDTH = 3
-ROW = [0.5, None, 2.0]
-BODY = json.dumps({"instances": [ROW]}).encode()
-
-
-def boosted(seed: int = 1) -> xgb.Booster:
-    r = np.random.default_rng(seed)
-    matrix = r.normal(size=(300, WIDTH)).astype(np.float32)
-    labels = (matrix[:, 0] + r.normal(size=300) > 0.5).astype(int)
-    settings = {"objective": "binary:logistic", "nthread": 1, "max_depth": 3, "base_score": 0.5}
-    return xgb.train(settings, xgb.DMatrix(matrix, label=labels, nthread=1), 10)
-
-
-def artifact(folder: Path, *, onnx: bool = True, **metadata: Any) -> Path:
-    booster = boosted()
-    onnx_packaging.copy_serving_code(folder / "code")
-    booster.save_model(folder / "model.ubj")
-    if onnx:
-        onnx_packaging.export_onnx(booster, folder, np.zeros((1, WIDTH), dtype=np.float32))
-    said = {"features": ["a", "b", "c"], "features_version": "1", **metadata}
-    (folder / "metadata.json").write_text(json.dumps(said))
-    return folder
+from model import http_protocol
+from model.http_serving import MAX_EXPLAINING
+from model.loaded_model import Model
+from tests.unit.model_serving import BODY, EXPLAINED, WIDTH, Running, artifact, serving
 
 
 @pytest.fixture(scope="module")
@@ -54,56 +22,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model(artifact(tmp_path_factory.mktemp("artifact")), version="v3")
 
 
-class Running:
-    """A server in an event loop of its own thread; `run` does something in that loop."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever)
-        self._thread.start()
-        self.server = Server(bind("127.0.0.1", 0))
-        self.port = self.server.port
-        self.run(self.server.start)
-
-    def run(self, call: Callable[[], Any]) -> Any:
-        async def inside() -> Any:
-            return call()
-
-        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(10)
-
-    def drain(self, seconds: float) -> Any:
-        return asyncio.run_coroutine_threadsafe(self.server.drain(seconds), self.loop)
-
-    def close(self) -> None:
-        if not self.server.draining:
-            self.drain(0.1).result(10)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
-        self.loop.close()
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
-
-    def call(self, body: bytes = BODY, path: str = "/invocations", **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            given = {name.replace("_", "-"): text for name, text in headers.items()}
-            connection.request("POST" if body else "GET", path, body or None, {"Content-Type": JSON, **given})
-            response = connection.getresponse()
-            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-        finally:
-            connection.close()
-
-
-JSON = "application/json"
-
-
 @pytest.fixture
 def running(model: Model) -> Iterator[Running]:
-    made = Running()
-    made.run(lambda: made.server.ready(model))
-    yield made
-    made.close()
+    with serving(model) as made:
+        yield made
 
 
 def post(body: bytes, *, more: bytes = b"") -> bytes:
@@ -138,9 +60,6 @@ class Held:
             return real(matrix)
 
         monkeypatch.setattr(model, "contributions", contributions)
-
-
-EXPLAINED = json.dumps({"instances": [ROW], "explain": True}).encode()
 
 
 def test_a_score_is_answered_while_reasons_are_being_computed(
@@ -331,186 +250,3 @@ def test_a_fault_of_the_model_is_a_500_and_the_server_goes_on(
         status, _, body = running.call()
         assert (status, json.loads(body)) == (500, {"error": "The model failed on this request."})
     assert running.call()[0] == 200
-
-
-def test_every_format_in_gives_the_same_scores_and_every_format_out_says_the_version(running: Running) -> None:
-    rows = [[0.5, None, 2.0], [1.0, -1.0, 0.25]]
-    bodies = {
-        "application/json": json.dumps({"instances": rows}).encode(),
-        "text/csv": b'0.5,,2\r\n1e0,-1.0,"0.25"\n',
-        "application/jsonlines": b'[0.5, NaN, 2.0]\n\n{"features": [1, -1, 0.25]}\n',
-    }
-    expected = running.server.model.score(np.array([[0.5, np.nan, 2], [1, -1, 0.25]], dtype=np.float32)).tolist()
-    for kind, body in bodies.items():
-        status, headers, answer = running.call(body, Content_Type=kind)
-        assert (status, headers["content-type"]) == (200, "application/json")
-        said = "model_version=v3;features_version=1;engine=onnxruntime"
-        assert headers["x-amzn-sagemaker-custom-attributes"] == said
-        document = json.loads(answer)
-        assert document["scores"] == expected
-        assert (document["model_version"], document["engine"], document["contributions"]) == ("v3", ONNX, None)
-        table = running.call(body, Content_Type=kind, Accept="text/csv")[2].decode()
-        assert [line.split(",") for line in table.splitlines()] == [[repr(s), "v3"] for s in expected]
-        status, headers, answer = running.call(body, Content_Type=kind, Accept="application/x-ndjson, */*")
-        lines = [json.loads(line) for line in answer.decode().splitlines()]
-        assert [(line["score"], line["model_version"]) for line in lines] == [(s, "v3") for s in expected]
-        assert headers["content-type"] == "application/jsonlines"
-    assert running.call(b"[1]", Content_Type="application/jsonlines")[1]["x-amzn-sagemaker-custom-attributes"] == said
-
-
-def test_reasons_come_as_json_lines_too_and_not_as_csv(running: Running) -> None:
-    whole = json.loads(running.call(EXPLAINED)[2])["contributions"]
-    status, _, body = running.call(EXPLAINED, Accept="application/jsonlines")
-    assert (status, json.loads(body)["contributions"]) == (200, whole[0])
-    assert running.call(EXPLAINED, Accept="text/csv")[0] == 406
-    assert running.call(BODY, Accept="image/png")[0] == 406
-
-
-@pytest.mark.parametrize(
-    ("kind", "body", "sentence"),
-    [
-        ("application/json", b'{"instances": [[true, 1.5, 2]]}', "Every feature must be a number or null."),
-        ("application/json", b'{"instances": [[null, "1", 2]]}', "Every feature must be a number or null."),
-        ("application/json", b'{"instances": ["123"]}', "Every row must be a list"),
-        ("application/json", b'{"describe": true, "explain": true}', "The body must be"),
-        ("text/csv", b"1,2,1_0", "Every cell of the CSV must be a number"),
-        ("text/csv", b"1,2,3\n\n4,5,6", "Every row must be a list"),
-        ("application/jsonlines", b"[1,2,3]\n[1,2", "Line 2 is not JSON."),
-        ("application/jsonlines", b'[1,2,3]\n{"a": 1}', "Line 2 must be a list of numbers"),
-        ("application/jsonlines", b"[1,2,3]\n[1,2]", "Every row must be a list of equally many"),
-        ("application/jsonlines", b"\n", "There are no rows to score."),
-        ("application/jsonlines", b"[1,2,-Infinity]", "A feature is infinite or too large"),
-        ("application/jsonlines", b"[1,2]", "Each row must have 3 features, got 2."),
-    ],
-)
-def test_rows_that_are_none_are_refused_in_every_format(
-    running: Running, kind: str, body: bytes, sentence: str
-) -> None:
-    status, _, answer = running.call(body, Content_Type=kind)
-    assert status == 400
-    assert json.loads(answer)["error"].startswith(sentence)
-
-
-def test_the_model_tells_its_features_when_it_is_asked(running: Running) -> None:
-    status, _, body = running.call(b'{"describe": true}')
-    assert status == 200
-    told = json.loads(body)
-    assert (told["features"], told["features_version"], told["model_version"]) == (["a", "b", "c"], "1", "v3")
-    assert told["scores"] == []
-
-
-def matrix() -> Any:
-    rows = np.random.default_rng(5).normal(size=(200, WIDTH)).astype(np.float32)
-    rows[::7, 1] = np.nan
-    return rows
-
-
-def test_an_artifact_from_before_onnx_and_calibration_is_served_by_its_booster(tmp_path: Path) -> None:
-    old = Model(artifact(tmp_path, onnx=False), version="v1")
-    assert old.engine == BOOSTER
-    np.testing.assert_allclose(old.score(matrix()), boosted().inplace_predict(matrix()), atol=1e-7)
-    assert old.answer(Batch(matrix(), True)).engine == "xgboost"
-
-
-def test_without_the_runtime_the_booster_serves_and_the_answer_says_so(
-    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = artifact(tmp_path)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    plain = Model(folder, version="v3")
-    assert plain.engine == BOOSTER
-    assert "onnxruntime is not installed in this container; the booster serves." in caplog.text
-    np.testing.assert_allclose(plain.score(matrix()), model.score(matrix()), atol=1e-5)
-
-
-def test_calibration_changes_the_scores_and_never_their_order(tmp_path: Path, model: Model) -> None:
-    folder = artifact(tmp_path, calibration={"kind": "logistic", "slope": 0.8, "intercept": -2.0})
-    calibrated = Model(folder, version="v3")
-    raw, scores = model.score(matrix()), calibrated.score(matrix())
-    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-(0.8 * np.log(raw / (1 - raw)) - 2.0))), rtol=1e-9)
-    assert np.array_equal(np.argsort(raw, kind="stable"), np.argsort(scores, kind="stable"))
-    # Contributions stay log-odds of the score that is answered: with one constant they add up to it, row by row.
-    terms = calibrated.contributions(matrix()).sum(axis=1)
-    rest = np.log(scores / (1 - scores)) - terms
-    np.testing.assert_allclose(rest, rest[0], atol=1e-4)
-
-
-def test_the_highest_scores_keep_their_order_where_float32_would_lose_it(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    odds = np.linspace(15.0, 17.0, 9).astype(np.float32)
-    monkeypatch.setattr(model, "_log_odds", lambda matrix: odds)
-    assert (np.diff(model.score(np.zeros((9, WIDTH), dtype=np.float32))) > 0).all()
-
-
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda f: (f / "model.onnx").write_bytes(b"\x00garbage"), "model.onnx cannot be read"),
-        (lambda f: onnx_packaging.export_onnx(boosted(2), f, matrix()), "are of different models"),
-        (
-            lambda f: (f / "metadata.json").write_text('{"features": ["a"], "features_version": "1"}'),
-            "takes 3 features",
-        ),
-        (lambda f: artifact(f, calibration={"kind": "isotonic"}), "a kind that this server does not know"),
-        (lambda f: artifact(f, calibration={"kind": "logistic", "slope": -1, "intercept": 0}), "positive slope"),
-    ],
-)
-def test_a_damaged_artifact_does_not_serve(damage: Callable[[Path], Any], sentence: str, tmp_path: Path) -> None:
-    folder = artifact(tmp_path)
-    damage(folder)
-    with pytest.raises(BrokenModel, match=sentence):
-        Model(folder, version="v3")
-
-
-def test_another_width_is_refused_by_the_model_itself(model: Model) -> None:
-    with pytest.raises(BadRequest, match="Each row must have 3 features, got 4"):
-        model.score(np.zeros((1, 4), dtype=np.float32))
-
-
-def test_a_serving_process_that_is_killed_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
-    base = tmp_path / "ml"
-    artifact(base / "model")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = {**os.environ, "SAGEMAKER_BASE_DIR": str(base), "SAGEMAKER_BIND_TO_PORT": str(port)}
-    env |= {"SAGEMAKER_MODEL_SERVER_WORKERS": "2", "FRAUD_DESK_MODEL_VERSION": "v3"}
-    process = subprocess.Popen([sys.executable, str(base / "model/code/inference.py")], env=env)
-    try:
-        (first,) = wait_for(lambda: helpers_of(process.pid))
-        wait_for(lambda: serves(port))
-        os.kill(first, signal.SIGKILL)
-        (second,) = wait_for(lambda: [pid for pid in helpers_of(process.pid) if pid != first])
-        assert serves(port)
-        process.kill()  # the first: its helper notices and ends by itself
-        process.wait(10)
-        wait_for(lambda: not Path(f"/proc/{second}").exists())
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
-def helpers_of(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in children.read_text().split()] if children.exists() else []
-
-
-def serves(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", "/invocations", BODY, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        return response.status == 200 and json.loads(response.read())["model_version"] == "v3"
-    except OSError:
-        return False
-    finally:
-        connection.close()
