@@ -23,6 +23,7 @@ from services.features.memory import DAY_MS
 _MARGIN_MS = 120 * DAY_MS
 BLOCK_ROWS = 1 << 15
 _CHUNK = 1 << 12
+_STEPS = 3
 
 
 @dataclass
@@ -88,11 +89,39 @@ class Group:
 
     def _search(self, window_ms: int) -> Ints:
         near = np.flatnonzero(self.key[1:] - self.key[:-1] <= window_ms) + 1
-        if 2 * len(near) > len(self):
-            return np.searchsorted(self.key, self.key - window_ms)
-        out = self.here.copy()
-        out[near] = np.searchsorted(self.key, self.key[near] - window_ms)
+        if 4 * len(near) < len(self):
+            out = self.here.copy()
+            out[near] = np.searchsorted(self.key, self.key[near] - window_ms)
+            return out
+        bins, scale, table = self._bins
+        out = table[bins + (np.maximum(self.age - window_ms, 0) * scale).astype(np.int64)]
+        # Of the bin in which the window starts some rows may be older: few, since bins are small.
+        old = np.flatnonzero(self.at[out] < self.at - window_ms)
+        for _ in range(_STEPS):
+            out[old] += 1
+            old = old[self.at[out[old]] < self.at[old] - window_ms]
+        out[old] = np.searchsorted(self.key, self.key[old] - window_ms)
         return out
+
+    @cached_property
+    def age(self) -> Ints:
+        """Milliseconds since the entity's first row."""
+        return self.at - self.at[self.start]
+
+    @cached_property
+    def _bins(self) -> tuple[Ints, Floats, Ints]:
+        """(each row's entity's first bin, bins a millisecond, the first position at or after each bin).
+
+        An entity's time is cut into equal bins, two a row, so that where a window starts is looked up and not searched.
+        Rounding does no harm: a later time is never in an earlier bin.
+        """
+        count = np.diff(self.first, append=len(self))
+        scale = np.repeat(2 * count / (self.age[self.first + count - 1] + 1.0), count)
+        # Two more for each, for what is rounded up.
+        ends = np.cumsum(2 * count + 2)
+        bins = np.repeat(ends - (2 * count + 2), count)
+        filled = np.bincount(bins + (self.age * scale).astype(np.int64), minlength=int(ends[-1]) if len(ends) else 0)
+        return bins, scale, np.cumsum(filled) - filled
 
     def until(self, code: NDArray[np.integer], at: Ints) -> Ints:
         """Position after the last row of the entity at or before the time."""

@@ -43,6 +43,10 @@ from services.features.windows import histories, traffic, volumes
 
 # More cores than this do not help: what numpy does between two operations on a block is one thread's at a time.
 _THREADS = 4
+# Blocks give their memory back to the C library, which gives it to the system and asks for it again, page by page, a
+# tenth of the time. glibc stops doing so up to twice the size of the largest mapping that was freed (mallopt(3),
+# M_MMAP_THRESHOLD; 32 MB at most). One of this size that is never written to costs nothing.
+_KEPT = 4_000_000
 
 
 def matrix(
@@ -54,6 +58,7 @@ def matrix(
     labelled_ms, before a transaction of the same moment. With `since_ms` only transactions at or after it are rows.
     The memory of the result is one block, by feature.
     """
+    np.empty(_KEPT)
     stored = [place for place, kind in enumerate(plan.kinds) if kind.role is not Role.KNOWN]
     with ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))), "features") as pool:
         rows = read_transactions(plan, transactions, each=pool.map)

@@ -62,7 +62,7 @@ def histories(g: Group, amount: Ints, found: Spans) -> History:
         cross=cross,
         low=low,
         gap_ms=gap,
-        age_ms=g.at - g.at[g.start],
+        age_ms=g.age,
         in_band=ranked(g, g.at % DAY_MS // BAND_MS),
         frauds_28d=known_frauds(found, g, 28),
     )
@@ -114,7 +114,7 @@ def traffic(g: Group, amount: Ints, following: Ints, named: NDArray[np.bool_], f
         today=here - begun,
         yesterday=yesterday,
         days=day - day[since],
-        age_ms=g.at - g.at[g.start],
+        age_ms=g.age,
         others=others(g, WINDOW_MS, following, named),
         frauds_1d=known_frauds(found, g, 1),
         frauds_7d=known_frauds(found, g, 7),
