@@ -65,6 +65,12 @@ def seeded(db: Db, history: History, first: int) -> Replay:
     return run
 
 
+@pytest.fixture(scope="module")
+def replayed(module_db: Db, history: History, first: int) -> Replay:
+    """One replay into the module's database, which the tests look at and leave as it is."""
+    return seeded(module_db, history, first)
+
+
 def test_a_killed_replay_run_again_gives_what_one_run_gives(db: Db, history: History, first: int) -> None:
     writing.write_unscored(db, history, first // 2, on_rows=lambda _rows: None)
     run = Replay(db, history, first=first)
@@ -79,15 +85,17 @@ def test_a_killed_replay_run_again_gives_what_one_run_gives(db: Db, history: His
     assert contents(db) == twice
 
 
-def test_every_transaction_is_there_once_and_the_last_60_days_are_scored(db: Db, history: History, first: int) -> None:
-    seeded(db, history, first)
+def test_every_transaction_is_there_once_and_the_last_60_days_are_scored(
+    replayed: Replay, module_db: Db, history: History, first: int
+) -> None:
+    db = module_db
     assert db["transactions"].count_documents({}) == len(history)
     assert db["transactions"].count_documents({"score": {"$exists": True}}) == len(history) - first
     assert db["transactions"].count_documents({"score": {"$exists": True}, "event_time": {"$lt": _cut()}}) == 0
 
 
-def test_alerts_verdicts_and_timelines_agree(db: Db, history: History, first: int) -> None:
-    seeded(db, history, first)
+def test_alerts_verdicts_and_timelines_agree(replayed: Replay, module_db: Db, history: History, first: int) -> None:
+    db = module_db
     truth = {history.transaction_id(row) for row in history.is_fraud().nonzero()[0].tolist()}
     alerted = list(db["transactions"].find({"score.decision": {"$ne": "approve"}, "score": {"$exists": True}}))
     assert alerted
@@ -108,9 +116,9 @@ def test_alerts_verdicts_and_timelines_agree(db: Db, history: History, first: in
 
 
 def test_the_label_on_a_transaction_is_the_latest_of_its_labels_and_counts_in_its_version(
-    db: Db, history: History, first: int
+    replayed: Replay, module_db: Db
 ) -> None:
-    seeded(db, history, first)
+    db = module_db
     latest: dict[str, dict[str, Any]] = {}
     count: Counter[str] = Counter()
     for entry in db["labels"].find({}).sort("labelled_at", 1):
@@ -123,8 +131,10 @@ def test_the_label_on_a_transaction_is_the_latest_of_its_labels_and_counts_in_it
         assert transaction.get("label", {}).get("label_id") == (entry["_id"] if entry else None)
 
 
-def test_an_analyst_who_stopped_a_fraud_leaves_nothing_to_charge_back(db: Db, history: History, first: int) -> None:
-    run = seeded(db, history, first)
+def test_an_analyst_who_stopped_a_fraud_leaves_nothing_to_charge_back(
+    replayed: Replay, module_db: Db, history: History
+) -> None:
+    db, run = module_db, replayed
     assert run.confirmed
     for name in run.confirmed:
         at = db["labels"].find_one({"transaction_id": name, "source": "analyst"})["labelled_at"]  # type: ignore[index]
@@ -135,8 +145,8 @@ def test_an_analyst_who_stopped_a_fraud_leaves_nothing_to_charge_back(db: Db, hi
     assert all(entry["due_at"] > UNTIL and entry["reported_at"] is None for entry in to_come)
 
 
-def test_features_and_states_are_those_of_one_plain_replay(db: Db, history: History, first: int) -> None:
-    run = seeded(db, history, first)
+def test_features_and_states_are_those_of_one_plain_replay(replayed: Replay, module_db: Db, history: History) -> None:
+    db, run = module_db, replayed
     labels = sorted(db["labels"].find({}), key=lambda entry: entry["labelled_at"])
     found: dict[str, list[float]] = {}
     states = replay(
