@@ -23,6 +23,8 @@ from services.scoring import Assessment, Scores, Scoring, ThresholdStore
 from services.worker_status import utc_now
 
 MAX_ROWS = 1000
+# Rows whose entities' states are held at once: they are large beside what is read of them.
+_STATES_OF = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +135,13 @@ class LiveScoring:
         return LiveScores(results, latency, assessed[0].thresholds.model_version, assessed[0].thresholds)
 
     def vectors(self, documents: Sequence[dict[str, Any]]) -> list[list[float]]:
-        """Features of checked documents against the entities' state of this moment, which one query loads for all."""
-        events = [event_from_document(self._plan, document) for document in documents]
-        states = self._entities.load(sorted({key for event in events for key in self._plan.entity_keys(event)}))
-        return self._plan.vectors([self._plan.read(event, states) for event in events])
+        """Features of checked documents against the entities' state of this moment, which one query loads for many."""
+        plan, readings = self._plan, []
+        for start in range(0, len(documents), _STATES_OF):
+            events = [event_from_document(plan, document) for document in documents[start : start + _STATES_OF]]
+            states = self._entities.load(sorted({key for event in events for key in plan.entity_keys(event)}))
+            readings += [plan.read(event, states) for event in events]
+        return plan.vectors(readings)
 
     def assess(self, documents: Sequence[dict[str, Any]]) -> list[Assessment]:
         """Scores of checked documents as the scorer gives them: reasons only where the decision is review or decline.
