@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.aws.conftest import ROLE, Aws, error_of, wait_until
+from tests.integration.aws.servers import ROLE, Aws, error_of, wait_until
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from tests.integration.aws.conftest import Aws, error_of, wait_until
+from tests.integration.aws.servers import Aws, error_of, wait_until
 
 NAME = "fraud-desk-stream"
 

@@ -14,7 +14,7 @@ from services.adapters.mongo.controls import MongoControls
 from services.adapters.msk_connect import MskConnect
 from services.connectors import ConnectApi, Connectors, ConnectorState
 from services.errors import Conflict, InvalidData, NotFound, Unavailable
-from tests.integration.aws.conftest import ACCESS_KEY, SECRET_KEY, Aws, free_port, wait_until
+from tests.integration.aws.servers import ACCESS_KEY, SECRET_KEY, Aws, free_port, wait_until
 from tests.integration.aws.test_connectors import NAME, beat, desk  # noqa: F401 - a fixture
 
 ADMIN = Actor("a", "Ada Novak", Role.ADMIN)

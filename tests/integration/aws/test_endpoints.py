@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.integration.aws.conftest import Aws, Mongod, Serving, error_of, wait_until
+from tests.integration.aws.servers import Aws, Mongod, error_of, wait_until
+from tests.integration.aws.serving import Serving
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.aws.conftest import ROLE, Aws, error_of, wait_until
+from tests.integration.aws.servers import ROLE, Aws, error_of, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.integration.aws.conftest import IMAGE, ROLE, Aws, Serving, error_of
+from tests.integration.aws.servers import IMAGE, ROLE, Aws, error_of
+from tests.integration.aws.serving import Serving
 
 pytestmark = pytest.mark.timeout(60)
 

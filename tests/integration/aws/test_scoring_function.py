@@ -18,7 +18,8 @@ import xgboost as xgb
 
 from embedded.seed.functions import _package
 from model import onnx_packaging
-from tests.integration.aws.conftest import IMAGE, ROLE, Aws, Serving, wait_until
+from tests.integration.aws.servers import IMAGE, ROLE, Aws, wait_until
+from tests.integration.aws.serving import Serving
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.aws.conftest import IMAGE, ROLE, Aws, error_of, tar_of, wait_until
+from tests.integration.aws.servers import IMAGE, ROLE, Aws, error_of, wait_until
+from tests.integration.aws.serving import tar_of
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -6,7 +6,7 @@ import pytest
 
 import embedded.aws.app  # noqa: F401 - registers the operations
 from embedded.aws.registry import OPERATIONS
-from tests.integration.aws.conftest import EXERCISED
+from tests.integration.aws.answers import EXERCISED
 
 
 def test_every_operation_was_exercised_and_its_answer_checked(request: pytest.FixtureRequest) -> None:
