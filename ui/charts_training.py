@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -62,6 +62,34 @@ def learning(
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero", nticks=6)
     figure.update_layout(margin={"l": 8, "r": 76, "t": 16, "b": 8})
+    return figure
+
+
+def overlay(
+    named: Sequence[tuple[str, pd.DataFrame]], *, colors: charts.Palette, height: int = 2 * HEIGHT
+) -> go.Figure:
+    """The validation curves of several trainings, each named at its end; those without a curve are left out."""
+    shown = [(name, frame[frame["validation"].notna()]) for name, frame in named]
+    shown = [(name, frame) for name, frame in shown if not frame.empty]
+    if not shown:
+        return charts.empty("Neither left a learning curve", colors=colors, height=height)
+    figure = charts.figure(colors=colors, height=height, x_title="Boosting round", y_title="Area under PR curve (0–1)")
+    higher = max(float(frame["validation"].iloc[-1]) for _, frame in shown)
+    for (name, frame), color, dash in zip(shown, (colors.unknown, colors.accent), ("dash", "solid"), strict=False):
+        last = float(frame["validation"].iloc[-1])
+        figure.add_trace(
+            go.Scatter(
+                x=frame["round"].tolist(), y=frame["validation"].tolist(), mode="lines", name=name, showlegend=False,
+                line={"color": color, "width": 2, "dash": dash},
+                hovertemplate=f"{name}<br>Round %{{x}}<br>validation %{{y:.4f}}<extra></extra>",
+            )
+        )  # fmt: skip
+        figure.add_annotation(
+            text=name, x=float(frame["round"].iloc[-1]), y=last, xanchor="left", showarrow=False, xshift=4,
+            yanchor="bottom" if last == higher else "top", font={"color": colors.text, "size": 12},
+        )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero", nticks=6)
+    figure.update_layout(margin={"l": 8, "r": 64, "t": 16, "b": 8})
     return figure
 
 

@@ -1,4 +1,4 @@
-"""What Autopilot tried, best first, and the command that repeats an experiment."""
+"""What Autopilot tried, best first."""
 
 from __future__ import annotations
 
@@ -39,9 +39,3 @@ def show(experiment: Experiment) -> None:
         column_config={title: st.column_config.NumberColumn(format="%.3f") for title in _FIGURES},
         alt="Candidates of the search, best first, with their figures on rows that tuned nothing",
     )  # fmt: skip
-
-
-def reproduce(experiment: Experiment) -> None:
-    """Only what left a model by the training job can be repeated."""
-    if experiment.model_version and experiment.method == "xgboost":
-        st.code(f"python -m services reproduce {experiment.experiment_id}", language=None)

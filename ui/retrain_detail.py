@@ -16,7 +16,9 @@ from ui import (
     errors,
     model_comparison,
     navigation,
+    retrain_address,
     retrain_candidates,
+    retrain_record,
     retrain_view,
     session,
     wiring,
@@ -32,10 +34,13 @@ LOG_LINES = 200
 _HEADING = re.compile(r"^(?=#)", re.MULTILINE)
 
 
-def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
-    """Draws inside the caller's container; meant to be drawn again every few seconds."""
+def show(experiment: Experiment, *, now: datetime, may_stop: bool, champion: Experiment | None = None) -> None:
+    """Draws inside the caller's container; meant to be drawn again every few seconds.
+
+    `champion` is the experiment whose model serves, to compare with.
+    """
     with st.container(border=True, gap="small"):
-        _head(experiment, now, may_stop=may_stop)
+        _head(experiment, now, may_stop=may_stop, champion=champion)
         _steps(experiment, now)
         if experiment.failure:
             st.error(fmt.literal(experiment.failure), icon=":material/error:")
@@ -45,17 +50,18 @@ def show(experiment: Experiment, *, now: datetime, may_stop: bool) -> None:
         lines = _log(experiment)
         _curves(experiment, lines)
         retrain_candidates.show(experiment)
-        timeline, log, card = st.tabs(["Timeline", "Log", "Model card"], key="retrain-tabs")
+        timeline, record, log, card = st.tabs(["Timeline", "Record", "Log", "Model card"], key="retrain-tabs")
         with timeline:
             _timeline(experiment, now)
-            retrain_candidates.reproduce(experiment)
+        with record:
+            retrain_record.show(experiment)
         with log:
             _log_tail(experiment, lines)
         with card:
             _card(experiment)
 
 
-def _head(experiment: Experiment, now: datetime, *, may_stop: bool) -> None:
+def _head(experiment: Experiment, now: datetime, *, may_stop: bool, champion: Experiment | None) -> None:
     icon, color = retrain_view.ICONS[experiment.state]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{fmt.literal(experiment.name)}**", width="content", help=_provenance(experiment))
@@ -70,10 +76,16 @@ def _head(experiment: Experiment, now: datetime, *, may_stop: bool) -> None:
         st.space("stretch")
         if not experiment.finished and may_stop:
             _stop(experiment)
+        if experiment.metrics and champion is not None and champion.experiment_id != experiment.experiment_id:
+            st.button(
+                f"Compare with {champion.model_version}", key="retrain-compare", icon=":material/compare_arrows:",
+                on_click=retrain_address.compare, args=(champion.experiment_id, experiment.experiment_id),
+                help="Beside the model that serves: settings, data, figures and curves.",
+            )  # fmt: skip
         if experiment.state is ExperimentState.CANDIDATE:
             st.page_link(
                 navigation.file_of("deploy"),
-                label=f"Compare {experiment.model_version}",
+                label=f"Deploy {experiment.model_version}",
                 icon=":material/rocket_launch:",
             )
 

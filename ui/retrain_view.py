@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.training import Experiment, ExperimentState, TimelineEntry
 from ui import format as fmt
+from ui import retrain_summary
 
 S = ExperimentState
 STEPS: tuple[tuple[ExperimentState, str], ...] = (
@@ -92,28 +93,37 @@ def duration(experiment: Experiment, *, now: datetime) -> float:
     return ((experiment.finished_at or now) - experiment.requested_at).total_seconds()
 
 
-def rows(experiments: Sequence[Experiment], *, now: datetime) -> list[dict[str, object]]:
-    """The list, newest first, as given; missing numbers stay None."""
-    return [
+def rows(experiments: Sequence[Experiment], *, champion: str | None = None) -> list[dict[str, object]]:
+    """The list, newest first, as given; missing numbers stay None. The champion is the model that serves."""
+    found = [
         {
             "Experiment": e.name,
-            "State": fmt.word(e.state.value),
+            "Model": e.model_version,
+            "State": "Champion" if champion and e.model_version == champion else fmt.word(e.state.value),
             "AP": average_precision(e),
             "AUC": e.metrics.get("auc"),
+            "CP@100": e.metrics.get("cp100"),
             "Precision": e.metrics.get("precision_at_review"),
             "Recall": e.metrics.get("recall_at_review"),
+            "Value caught": e.metrics.get("value_detection_rate"),
+            "Calibration": e.metrics.get("calibration_error"),
             "Alert rate": e.metrics.get("alert_rate"),
             "Prevalence": prevalence(e),
             "Rows": e.rows,
             "Frauds": e.positives,
-            "Model": e.model_version,
-            "Window": f"{e.window_start.day} {e.window_start:%b} to {e.window_end.day} {e.window_end:%b %Y}",
-            "Requested": fmt.relative(e.requested_at, now),
+            "Took (s)": round(duration(e, now=e.requested_at)) if e.finished_at else None,
+            "Method": retrain_summary.METHOD_NAMES.get(e.method, e.method),
+            "Data": f"{e.window_start.day} {e.window_start:%b} to {e.window_end.day} {e.window_end:%b %Y}",
+            "Frozen set": e.frozen,
+            "Requested (UTC)": e.requested_at,
             "By": e.requested_by,
-            "Took": fmt.duration(duration(e, now=now)),
+            "Id": e.experiment_id,
         }
         for e in experiments
     ]
+    # What nobody measured or used takes no room.
+    optional = [key for key in ("CP@100", "Frozen set") if all(row[key] is None for row in found)]
+    return [{key: value for key, value in row.items() if key not in optional} for row in found]
 
 
 def timeline(experiment: Experiment) -> tuple[TimelineEntry, ...]:

@@ -50,8 +50,12 @@ def decide_riskiest(page: Any, url: str, stack: Any) -> str:
 
 
 def retrain(page: Any, url: str, stack: Any) -> Any:
-    page.goto(f"{url}/retrain")
+    page.goto(f"{url}/retrain?view=new")
+    click(page, "retrain-review")
+    expect(page.get_by_text("On this machine: no charge")).to_be_visible()
+    expect(page.locator(".st-key-retrain-start button")).to_be_enabled()
     click(page, "retrain-start")
+    page.wait_for_url(re.compile("id=exp-"))
 
     def newest() -> Any:
         experiments = stack.training.experiments(limit=1)
@@ -60,6 +64,7 @@ def retrain(page: Any, url: str, stack: Any) -> Any:
 
     experiment = wait_until(newest, 180, "the experiment ends")
     assert experiment.state is ExperimentState.CANDIDATE, experiment.failure
+    assert experiment.experiment_id in page.url
     expect(page.get_by_text("Candidate").first).to_be_visible()
     assert experiment.metrics["average_precision"] > 0
     expect(page.get_by_text("Known when training ends")).to_have_count(0)

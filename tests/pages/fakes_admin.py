@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from services.audit import AuditEntry
+from services.cost_estimate import Price
 from services.deployment import (
     Deployment,
     DeploymentKind,
@@ -326,16 +327,24 @@ def admin_desk(faults: Faults, *, empty: bool = False, running: bool = False) ->
         store.items[made.experiment_id] = made
     models = Models(registry=FakeRegistry(faults, packages), group="fraud-desk")
     endpoints = FakeEndpoints(faults, endpoint)
+    data = training_desk(faults, empty=empty)
     return SimpleNamespace(
         kpis=Kpis(FakeKpiStore(faults, empty=empty)),
         rates=AskedRates(faults, empty=empty),
-        training=Training(store=store, logs=FakeLogs(faults), cards=FakeCards(faults)),
+        training=Training(
+            store=store,
+            logs=FakeLogs(faults),
+            cards=FakeCards(faults),
+            endpoint_name="fraud-desk",
+            frozen=data["training_stores"]["frozen"],
+            price=Price(0.0),
+        ),
         models=models,
         deployment=DeploymentService(store=deployments, endpoints=endpoints, models=models, endpoint_name="fraud-desk"),
         imports=imports(faults),
         health=FakeHops(faults, () if empty else healthy_hops(now)),
         **loop_desk(faults, now, empty=empty),
-        **training_desk(faults, empty=empty),
+        **data,
         faults=faults,
         stores=SimpleNamespace(experiments=store, deployments=deployments, endpoints=endpoints),
     )

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.training import ExperimentState, check
+from services.training import ExperimentState
 from tests.pages.fakes_admin import experiment
 from ui import charts, charts_training, retrain_request, retrain_view
-from ui.retrain_request import FIELDS, Window
+from ui.retrain_request import Window
 
 S = ExperimentState
 NOW = datetime(2026, 11, 22, 14, 2, 30, tzinfo=UTC)
@@ -82,21 +82,6 @@ def test_custom_days_are_inclusive_and_never_reach_into_the_future() -> None:
     assert window.end == window.cutoff == NOW
     past = retrain_request.custom_window(date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 9), now=NOW)
     assert (past.days, past.cutoff) == (2, datetime(2026, 11, 10, tzinfo=UTC))
-
-
-@pytest.mark.parametrize("days", [30, 60, 90, 120])
-def test_every_preset_makes_a_request_the_service_accepts(days: int) -> None:
-    window = retrain_request.preset_window(days, now=NOW)
-    usual = {field.key: field.usual for field in FIELDS}
-    wanted = retrain_request.request("A name", window, usual)
-    assert check(wanted, now=NOW) == ()
-    assert wanted.hyperparameters == {}, "usual values are not sent"
-
-
-def test_changed_settings_are_sent_and_accepted() -> None:
-    wanted = retrain_request.request("n", retrain_request.preset_window(30, now=NOW), {"max_depth": 8, "eta": None})
-    assert wanted.hyperparameters == {"max_depth": 8}
-    assert check(wanted, now=NOW) == ()
 
 
 def test_young_labels_are_counted_and_old_windows_are_not_warned_about() -> None:
