@@ -117,11 +117,10 @@ def _panel(run: ScoringRun, actor: Actor) -> None:
                 st.badge(f"{fmt.count(run.refused)} refused", icon=":material/rule:", color="gray")
             if run.model_versions:
                 st.caption(f"model {fmt.literal(', '.join(run.model_versions))}", width="content")
-            if run.state is not RunState.RUNNING:
-                with st.container(horizontal=True, horizontal_alignment="right"):
-                    _downloads(run, actor)
-                    scoring_run_write_back.offer(run, actor)
         if run.state is not RunState.RUNNING:
+            with st.container(horizontal=True, gap="small"):
+                _downloads(run, actor)
+                scoring_run_write_back.offer(run, actor)
             scoring_run_write_back.progress(run, actor)
     if run.top:
         rows = [(t.row, t.transaction_id, t.score, t.decision, t.reason) for t in run.top]

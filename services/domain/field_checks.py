@@ -49,7 +49,7 @@ def text(value: Any) -> str | None:
         return f"is {len(value):,} characters long; at most {MAX_TEXT} are allowed"
     if "\x00" in value:
         return "contains a NUL character"
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         return "contains half of a surrogate pair, which is no character"
     if holds_card_number(value):
         return CARD_NUMBER

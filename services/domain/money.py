@@ -27,7 +27,7 @@ def holds_card_number(text: str) -> bool:
 
     Every stretch of neighbouring groups counts, so an expiry date or a security code after the number hides nothing.
     """
-    return next(_card_numbers(text), None) is not None
+    return len(text) >= _MIN_DIGITS and next(_card_numbers(text), None) is not None
 
 
 def mask_card_numbers(text: str) -> str:
