@@ -36,14 +36,13 @@ class Model:
     """A loaded artifact: `features` in matrix order, `features_version`, `version`, `engine`. Safe between threads."""
 
     def __init__(self, folder: Path, *, version: str) -> None:
-        """Raises BrokenModel, OSError, KeyError, ValueError or XGBoostError where the folder holds no usable model."""
-        metadata = json.loads((folder / "metadata.json").read_text())
+        """Raises BrokenModel where the folder holds no usable model."""
+        metadata = _metadata(folder / "metadata.json")
         self.features: list[str] = metadata["features"]
         self.features_version: str = metadata["features_version"]
         self.version = version
         self._slope, self._intercept = _calibration(metadata.get("calibration"))
-        self._booster = xgb.Booster()
-        self._booster.load_model(folder / "model.ubj")
+        self._booster = _booster(folder / "model.ubj")
         # A thread pool costs more than it saves on a few rows; requests are what runs in parallel.
         self._booster.set_param({"nthread": 1})
         if self._booster.num_features() != len(self.features):
@@ -106,6 +105,30 @@ class Model:
         self.answer(Batch(rows[:1], True))
 
 
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BrokenModel(f"The artifact has no {path.name}.") from None
+    except ValueError as error:
+        raise BrokenModel(f"{path.name} is not JSON.") from error
+    names = held.get("features") if isinstance(held, dict) else None
+    if not isinstance(names, list) or not isinstance(held.get("features_version"), str):
+        raise BrokenModel(f"{path.name} does not name the features and their version.")
+    return dict(held)
+
+
+def _booster(path: Path) -> xgb.Booster:
+    if not path.is_file():
+        raise BrokenModel(f"The artifact has no {path.name}.")
+    booster = xgb.Booster()
+    try:
+        booster.load_model(path)
+    except (xgb.core.XGBoostError, ValueError, TypeError) as error:
+        raise BrokenModel(f"{path.name} cannot be read: it is damaged, or of another version of XGBoost.") from error
+    return booster
+
+
 def _session(path: Path) -> Any:
     """The session, or None where the artifact has no ONNX model or nothing to run it with; the log says which."""
     if not path.exists():
@@ -128,7 +151,10 @@ def _calibration(stated: Any) -> tuple[float, float]:
         raise BrokenModel("The calibration in metadata.json is of a kind that this server does not know.")
     if stated["kind"] == "none":
         return 1.0, 0.0
-    slope, intercept = float(stated["slope"]), float(stated["intercept"])
-    if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
-        raise BrokenModel("The calibration in metadata.json must have a positive slope and a finite intercept.")
+    values = [float(v) for v in (stated.get("slope"), stated.get("intercept")) if isinstance(v, int | float)]
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        raise BrokenModel("The calibration in metadata.json must have a finite slope and intercept.")
+    slope, intercept = values
+    if slope <= 0:
+        raise BrokenModel("The calibration in metadata.json must have a positive slope.")
     return slope, intercept

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from services.errors import Unavailable
 
 FAILURES = 5
+# Short, because transactions wait unscored meanwhile: a container that was killed is back within a few seconds, and one
+# question every two seconds does not hold up a model that recovers.
 PAUSE_SECONDS = 2.0
 
 

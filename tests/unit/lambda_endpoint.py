@@ -42,6 +42,7 @@ class Endpoint(ThreadingHTTPServer):
         self.answers: list[tuple[int, dict[str, str], Any]] = []
         self.asked: list[tuple[str, Any]] = []
         self.delay_seconds = 0.0
+        self.delays: list[float] = []  # of the next answers, before delay_seconds counts
         # What the model tells of itself when it is asked; None: it was packaged before it could.
         self.features: list[str] | None = None
         self.version = "v3"
@@ -64,7 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, headers, body = self._description()
         else:
             self.server.asked.append((self.path, sent))
-            time.sleep(self.server.delay_seconds)
+            delays = self.server.delays
+            time.sleep(delays.pop(0) if delays else self.server.delay_seconds)
             answers = self.server.answers
             status, headers, body = answers.pop(0) if len(answers) > 1 else answers[0]
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

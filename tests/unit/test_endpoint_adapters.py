@@ -236,7 +236,9 @@ def test_an_artifact_that_is_not_what_training_writes_is_refused(raw: bytes) -> 
 
 
 def test_an_artifact_of_another_maker_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InvalidData, match=r"has no metadata\.json: .*Nothing was registered; train with method XGBoost"):
+    with pytest.raises(
+        InvalidData, match=r"has no metadata\.json: .*Nothing was registered; train with method XGBoost"
+    ):
         read(archive(model=b"as AWS's own Autopilot leaves it"))
 
 

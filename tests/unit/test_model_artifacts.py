@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model import onnx_packaging
+from model import inference, onnx_packaging
 from model.loaded_model import BOOSTER, BrokenModel, Model
 from model.row_formats import BadRequest, Batch
 from tests.unit.model_serving import BODY, WIDTH, artifact, boosted
@@ -72,24 +72,43 @@ def test_the_highest_scores_keep_their_order_where_float32_would_lose_it(
     assert (np.diff(model.score(np.zeros((9, WIDTH), dtype=np.float32))) > 0).all()
 
 
+def cut(file: Path, share: float = 0.6) -> None:
+    raw = file.read_bytes()
+    file.write_bytes(raw[: int(len(raw) * share)])
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
         (lambda f: (f / "model.onnx").write_bytes(b"\x00garbage"), "model.onnx cannot be read"),
+        (lambda f: cut(f / "model.onnx"), "model.onnx cannot be read"),
         (lambda f: onnx_packaging.export_onnx(boosted(2), f, matrix()), "are of different models"),
+        (lambda f: cut(f / "model.ubj"), "model.ubj cannot be read"),
+        (lambda f: (f / "model.ubj").unlink(), "has no model.ubj"),
+        (lambda f: (f / "metadata.json").unlink(), "has no metadata.json"),
+        (lambda f: (f / "metadata.json").write_text('{"features": ["a", '), "metadata.json is not JSON"),
+        (lambda f: (f / "metadata.json").write_text('["a"]'), "does not name the features"),
+        (lambda f: (f / "metadata.json").write_text('{"features_version": "1"}'), "does not name the features"),
         (
             lambda f: (f / "metadata.json").write_text('{"features": ["a"], "features_version": "1"}'),
-            "takes 3 features",
+            "takes 3 features and metadata.json names 1",
         ),
         (lambda f: artifact(f, calibration={"kind": "isotonic"}), "a kind that this server does not know"),
         (lambda f: artifact(f, calibration={"kind": "logistic", "slope": -1, "intercept": 0}), "positive slope"),
+        (lambda f: artifact(f, calibration={"kind": "logistic", "slope": 1}), "finite slope and intercept"),
     ],
 )
-def test_a_damaged_artifact_does_not_serve(damage: Callable[[Path], Any], sentence: str, tmp_path: Path) -> None:
-    folder = artifact(tmp_path)
+def test_a_damaged_artifact_does_not_serve_and_the_log_says_why_in_a_sentence(
+    damage: Callable[[Path], Any], sentence: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = artifact(tmp_path / "model")
     damage(folder)
     with pytest.raises(BrokenModel, match=sentence):
         Model(folder, version="v3")
+    assert inference.serve(tmp_path, 0) == 1  # a container that ends is not put behind an endpoint
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("The model cannot be loaded: ")
+    assert sentence in said
 
 
 def test_another_width_is_refused_by_the_model_itself(model: Model) -> None:

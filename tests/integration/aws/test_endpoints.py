@@ -148,6 +148,20 @@ def test_update_to_a_broken_model_keeps_the_old_one(aws: Aws, serving: Serving, 
     assert aws.invoke(endpoint, b"x")["Body"] == b"v1:x"
 
 
+def test_update_to_a_damaged_archive_keeps_the_old_one(aws: Aws, serving: Serving, endpoint: str) -> None:
+    before = aws.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    model = serving.model("v6")
+    key, s3 = "models/v6/model.tar.gz", aws.client("s3")
+    with s3.get_object(Bucket=serving.bucket, Key=key)["Body"] as body:
+        whole = body.read()
+    s3.put_object(Bucket=serving.bucket, Key=key, Body=whole[: len(whole) // 2])
+    aws.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=serving.config(model))
+    described = aws.wait_endpoint(endpoint, "InService")
+    assert described["EndpointConfigName"] == before
+    assert "Failed to download model data" in described["FailureReason"]
+    assert aws.invoke(endpoint, b"x")["Body"] == b"v1:x"
+
+
 def test_endpoint_of_a_broken_model_fails_with_a_reason(aws: Aws, serving: Serving) -> None:
     name = serving.endpoint(serving.config(serving.model("v5", BROKEN="1")))
     assert "ping health check" in aws.wait_endpoint(name, "Failed")["FailureReason"]
