@@ -27,6 +27,7 @@ _PLAIN = (
     "scoring_runs",
     "score_writes",
 )
+COLLECTIONS = (*_WITH_IMAGES, *_PLAIN)
 
 _ALERTED = {"alert.status": {"$exists": True}}
 _LABELLED = {"label.value": {"$exists": True}}
@@ -71,7 +72,7 @@ def ensure(db: Db) -> None:
     """Create what is missing. Raises Unavailable when MongoDB does not answer."""
     with translated():
         existing = set(db.list_collection_names())
-        for name in (*_WITH_IMAGES, *_PLAIN):
+        for name in COLLECTIONS:
             if name in existing:
                 continue
             try:
