@@ -24,7 +24,7 @@ class Model:
         self.calls.append((len(rows), explain))
         contributions = tuple(tuple(0.5 if i == 0 else 0.0 for i in range(WIDTH)) for _ in rows) if explain else None
         values = tuple(self.scores[int(row[0])] for row in rows)
-        return EndpointScores(values, contributions, version, "1", 4.0)
+        return EndpointScores(values, contributions, version, "1", 400.0 if explain else 4.0)
 
 
 class Limits:
@@ -43,6 +43,23 @@ def test_thresholds_are_inclusive_and_only_alerts_are_explained():
     assert model.calls == [(4, False), (3, True)]
     assert out[0].reasons == ()
     assert all(a.reasons and a.reasons[0].contribution == 0.5 for a in out[1:])
+
+
+def test_reasons_are_not_on_the_clock_of_the_score():
+    out = Scoring(Model([0.1, 0.7]), Limits()).assess(rows(2))
+    assert [a.latency_ms for a in out] == [2.0, 2.0]
+
+
+def test_every_alert_has_its_reasons_or_the_batch_is_not_decided():
+    class Silent(Model):
+        def score(self, rows, explain=False):
+            if explain:
+                raise Unavailable("busy", dependency="the model endpoint")
+            return super().score(rows)
+
+    with pytest.raises(Unavailable):
+        Scoring(Silent([0.1, 0.7]), Limits()).assess(rows(2))
+    assert len(Scoring(Silent([0.1, 0.2]), Limits()).assess(rows(2))) == 2
 
 
 def test_nothing_is_asked_twice_when_nothing_alerts():
