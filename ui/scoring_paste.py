@@ -10,7 +10,7 @@ import streamlit as st
 from services.access import Actor
 from services.live_scoring import MAX_ROWS, LiveScores
 from services.live_scoring_paste import records_of
-from ui import errors, page, scoring_form, scoring_result, scoring_write_back, wiring
+from ui import errors, page, scoring_form, scoring_mapped, scoring_result, scoring_write_back, wiring
 
 _HELD, _TEXT = "live-pasted", "live-json"
 
@@ -44,8 +44,14 @@ def draw(actor: Actor) -> None:
 
 def _example() -> None:
     """The payment of the form, as JSON."""
-    fields = scoring_form.fields()
-    record = scoring_form.record_of(
-        fields, scoring_form.base(), now=scoring_form.now(), identifier=scoring_form.new_id()
-    )
+    mapping, now, identifier = wiring.services().live_scoring.mapping, scoring_form.now(), scoring_form.new_id()
+    if mapping is None:
+        fields = scoring_form.fields()
+        record = scoring_form.record_of(fields, scoring_form.base(), now=now, identifier=identifier)
+    else:
+        errors.attempt(lambda: scoring_form.prepare(scoring_form.recent()))  # without it: no names
+        base = scoring_form.base()
+        scoring_mapped.fill(mapping, base)
+        values = scoring_mapped.values(mapping)
+        record = scoring_mapped.record_of(mapping, values, now=now, identifier=identifier, base=base)
     st.session_state[_TEXT] = orjson.dumps(record, option=orjson.OPT_INDENT_2).decode()

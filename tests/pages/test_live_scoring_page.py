@@ -347,6 +347,16 @@ def test_with_data_of_ones_own_the_form_asks_for_its_columns(open_page: Open, de
     assert "merchant" not in record
 
 
+def test_the_example_of_pasted_json_is_a_payment_in_the_desks_own_columns(open_page: Open, desk: Any) -> None:
+    own_data(desk)
+    at = open_page("analyst", "live_scoring", live_input="Pasted JSON")
+    next(b for b in at.button if b.label == "Example").click().run()
+    assert "card" not in json.loads(at.text_area(key="live-json").value)
+    send(at)
+    assert failed(at) == []
+    assert "in all: features" in text_of(at)
+
+
 def test_what_if_with_data_of_ones_own_has_a_control_for_each_of_its_columns(open_page: Open, desk: Any) -> None:
     mapping = own_data(desk)
     start = next(iter(desk.store.items.values()))
