@@ -6,6 +6,8 @@ import io
 import json
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,7 +16,7 @@ import pytest
 from services.access import Actor, Role
 from services.domain.mapping import Mapping, read_mapping
 from services.domain.states import LabelValue, RunState
-from services.domain.transaction_rules import rules_of
+from services.domain.transaction_rules import check_transaction, rules_of
 from services.errors import Denied, InvalidData
 from services.features import plan_of
 from services.live_scoring import LiveScoring
@@ -384,3 +386,22 @@ def test_what_if_with_data_of_ones_own_has_a_control_for_each_of_its_columns(ope
     assert "Nothing is changed yet" in text_of(at)
     at.segmented_control[0].set_value("one").run()
     assert at.number_input(key="own-feature.age").value == 41.0
+
+
+def test_places_are_those_of_the_payment_it_started_from_while_its_merchant_and_payer_are(desk: Any) -> None:
+    mapping = read_mapping(Path(__file__).parents[2] / "mappings" / "sparkov.toml")
+    start = replace(
+        next(iter(desk.store.items.values())),
+        merchant={"id": "shop", "location": {"lon": 4.0, "lat": 52.0}}, customer={"home": {"lon": 5.0, "lat": 51.0}},
+    )  # fmt: skip
+    values = scoring_mapped.values_of(mapping, start)
+    now = datetime.now(UTC)
+    for changed, places in (
+        ({}, (start.merchant["location"], start.customer)),
+        ({"entity.merchant": "other"}, (None, start.customer)),
+        ({"entity.customer": "other"}, (start.merchant["location"], None)),
+    ):
+        record = scoring_mapped.record_of(mapping, values | changed, now=now, identifier="x", base=start)
+        assert (record["merchant"].get("location"), record.get("customer")) == places
+        document, problems = check_transaction(record, row=0, now=now, rules=rules_of(mapping))
+        assert (problems, document is None) == ([], False)
