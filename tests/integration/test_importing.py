@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -240,7 +241,7 @@ def test_history_is_no_backlog_and_no_alert_and_screens_can_show_it(db, tmp_path
     assert [name for name, _ in seen].count("labels") == news  # genuine ones change no state
     assert done.scored == 0
     assert all(d["received_at"] == d["event_time"] < d["imported"]["at"] for d in db["transactions"].find())
-    assert count_unscored(db["transactions"], utc_now().replace(year=utc_now().year + 1)) == 0
+    assert count_unscored(db["transactions"], utc_now() + timedelta(days=365)) == 0
     store = MongoTransactionStore(db)
     rows = store.page(QueueFilter(QueueView.ALL), sort=Sort.NEWEST, after=None, limit=10)
     assert (rows[0].merchant_name, rows[0].card_last4, rows[0].channel) == (None, None, None)
