@@ -173,7 +173,7 @@ def sorting(codes: NDArray[np.integer]) -> Ints:
 def group(code: NDArray[np.int32], at: Ints) -> Group:
     """All rows that have a code, of codes and times in order of arrival."""
     present = np.flatnonzero(code >= 0)
-    rows = present[sorting(code[present])]
+    rows = sorting(code) if len(present) == len(code) else present[sorting(code[present])]
     return Group(rows, code[rows], at[rows])
 
 
@@ -185,7 +185,7 @@ def pairs(g: Group, other: NDArray[np.int32]) -> tuple[Ints, Ints]:
     before, after = np.full(len(g), -1), np.full(len(g), len(g))
     rows = np.flatnonzero(other >= 0)
     if len(rows):
-        rows = rows[sorting(other[rows])]
+        rows = sorting(other) if len(rows) == len(g) else rows[sorting(other[rows])]
         rows = rows[sorting(g.code[rows] - g.code[0])]
         same = (g.code[rows[1:]] == g.code[rows[:-1]]) & (other[rows[1:]] == other[rows[:-1]])
         former, later = rows[:-1][same], rows[1:][same]

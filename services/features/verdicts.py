@@ -216,14 +216,12 @@ def rate_frauds(found: Spans, present: Group) -> Ints:
 
 
 def latest_runs(found: Spans, present: Group) -> tuple[Ints, Ints]:
-    """(the rows of whose entity a run is known that has not ended, [r, 4] the latest of each, as `Spans.run`)."""
+    """(the rows of whose entity a run is known that has not ended, which of the runs is the latest of each)."""
     begin = present.first_from(found.run_code, found.run_known)
-    latest = np.full(len(present) + 1, -1)
-    # Runs are in order of entity and time: of those that begin at one row, the last is written last.
-    latest[begin] = np.arange(len(begin))
-    latest = np.maximum.accumulate(latest[:-1])
-    rows = np.flatnonzero(latest >= 0)
-    there = latest[rows]
-    valid = (found.run_code[there] == present.code[rows]) & (found.run[there, 0] > 0)
-    valid &= present.at[rows] - found.run[there, 2] <= RUN_ENDS_MS
-    return rows[valid], found.run[there[valid]]
+    end = present.until(found.run_code, found.run[:, 2] + RUN_ENDS_MS)
+    same = np.flatnonzero(found.run_code[1:] == found.run_code[:-1])
+    end[same] = np.minimum(end[same], begin[same + 1])
+    length = np.where(found.run[:, 0] > 0, np.maximum(end - begin, 0), 0)
+    former = np.cumsum(length) - length
+    rows = np.arange(int(length.sum())) + np.repeat(begin - former, length)
+    return rows, np.repeat(np.arange(len(length)), length)

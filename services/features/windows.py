@@ -126,12 +126,13 @@ def traffic(g: Group, amount: Ints, following: Ints, named: NDArray[np.bool_], f
 
 def _runs(g: Group, found: Spans, since: Ints) -> dict[str, Ints]:
     """What `Traffic` says of the latest run of frauds, which few rows have. `since`: as of `_clean`."""
-    rows, run = latest_runs(found, g)
+    rows, which = latest_runs(found, g)
+    run = found.run[which]
     told = {
         "run": run[:, 0],
         "run_first_ms": g.at[rows] - run[:, 1],
         "run_last_ms": g.at[rows] - run[:, 2],
-        "clean": _clean(g, rows, run, since),
+        "clean": _clean(g, rows, found, which, since),
     }
     out = {name: np.zeros(len(g), np.int64) for name in told}
     for name, values in told.items():
@@ -154,13 +155,12 @@ def _month(g: Group) -> tuple[Ints, Ints, Ints, Ints]:
     return np.where(more, begun[former], since), day, first, bucket
 
 
-def _clean(g: Group, rows: Ints, run: Ints, since: Ints) -> Ints:
-    """`since`: the first position of each row's 30 days."""
-    code, at, last, known = g.code[rows], g.at[rows], run[:, 2], run[:, 3]
-    begin = g.first_from(code, (last // DAY_MS + 1) * DAY_MS)
-    end = g.first_from(code, ((at - (known - last)) // DAY_MS + 1) * DAY_MS)
-    found: Ints = np.maximum(np.minimum(end, rows) - np.maximum(begin, since[rows]), 0)
-    return found
+def _clean(g: Group, rows: Ints, found: Spans, which: Ints, since: Ints) -> Ints:
+    """`which`: the run of each of the rows; `since`: the first position of each row's 30 days."""
+    last, known = found.run[:, 2], found.run[:, 3]
+    begin = g.first_from(found.run_code, (last // DAY_MS + 1) * DAY_MS)[which]
+    end = g.first_from(g.code[rows], ((g.at[rows] - (known - last)[which]) // DAY_MS + 1) * DAY_MS)
+    return np.maximum(np.minimum(end, rows) - np.maximum(begin, since[rows]), 0)
 
 
 def others(g: Group, window_ms: int, following: Ints, named: NDArray[np.bool_]) -> Ints:
