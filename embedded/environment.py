@@ -94,13 +94,16 @@ def sign_in_block(people: tuple[Person, ...], folder: StateFolder) -> str:
     return "\n".join(("", "  Sign in to Fraud Desk as", "", *lines, "", f"  Kept in {folder.people}", ""))
 
 
-def build(folder: StateFolder, ports: Mapping[str, int], made: Secrets) -> dict[str, str]:
-    """Every variable of docs/contracts.md, "Environment"; needs the ports mongod, s3, aws and oidc."""
+def build(folder: StateFolder, ports: Mapping[str, int], made: Secrets, *, mapping: str = "") -> dict[str, str]:
+    """Every variable of docs/contracts.md, "Environment"; needs the ports mongod, s3, aws and oidc. `mapping` is the
+    full path of the desk's mapping, "" where there is none.
+    """
     aws = f"http://{LOOPBACK}:{ports['aws']}"
     return {
         "MONGODB_URI": f"mongodb://{LOOPBACK}:{ports['mongod']}/?replicaSet=rs0",
         "FRAUD_DESK_STATE": str(folder.path),
         "FRAUD_DESK_SETUP_PROGRESS": str(folder.progress),
+        "FRAUD_DESK_MAPPING": mapping,
         "FRAUD_DESK_BUCKET": BUCKET,
         "FRAUD_DESK_CATALOG": f"sqlite:///{folder.catalog}",
         "FRAUD_DESK_ENDPOINT": ENDPOINT,
@@ -141,11 +144,14 @@ def summary(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def adopt(into: MutableMapping[str, str], environment: Mapping[str, str]) -> None:
     """Let a client process use the stack. What the person set wins, except that AWS's variables are one unit:
-    unless the person named an endpoint, all of them are the stack's, so real credentials are never sent to it.
+    unless the person named an endpoint, all of them are the stack's, so real credentials are never sent to it. The
+    mapping is the stack's as well: its workers read by it.
     """
     own_aws = bool(into.get("AWS_ENDPOINT_URL"))
     for name, value in environment.items():
-        if not name.startswith("AWS_"):
+        if name == "FRAUD_DESK_MAPPING":
+            into[name] = value
+        elif not name.startswith("AWS_"):
             into[name] = into.get(name) or value
         elif not own_aws:
             into[name] = value

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import environment, logs
+from embedded import environment, logs, own_data
 from embedded.progress import Progress
 from embedded.state_folder import PROJECT, StateFolder, read_json
 from services.errors import ServiceError
@@ -51,6 +51,7 @@ class Leash:
 def start(folder: StateFolder, *, up: Sequence[str] = UP) -> Leash:
     """Start the stack, or find it, and return once environment.json is in force. Raises ServiceError in a sentence."""
     folder.prepare()
+    own_data.decide(folder, os.environ)
     log = folder.log("supervisor")
     began_at = log.stat().st_size if log.exists() else 0
     ours, theirs = socket.socketpair()

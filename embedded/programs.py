@@ -54,6 +54,8 @@ class Stack:
     secrets: Secrets
     environment: Mapping[str, str]
     options: Options
+    # The data are the company's own: no history is made, and nothing is sent but what its systems send.
+    own_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +106,17 @@ def standard(stack: Stack) -> Table:
             "scorer", "The scorer", Stage.LIVE, python("workers.scorer"), worker_beats(stack, "scorer"),
             ("mongod", "aws", SEEDED),
         ),
-        Program(
-            "traffic", "Live traffic", Stage.LIVE,
-            python("embedded.traffic", "--rate", f"{options.rate:g}", "--seed", str(options.seed)),
-            worker_beats(stack, "traffic"), ("mongod", "aws", SEEDED),
-        ),
     ]  # fmt: skip
-    return Table(
-        (*stores(stack), *services(stack), *workers, *live),
-        python("embedded.seed", "--history", str(options.history), "--seed", str(options.seed)),
-    )
+    always = (*stores(stack), *services(stack), *workers, *live)
+    if stack.own_data:
+        return Table(always, python("embedded.seed", "--own-data"))
+    traffic = Program(
+        "traffic", "Live traffic", Stage.LIVE,
+        python("embedded.traffic", "--rate", f"{options.rate:g}", "--seed", str(options.seed)),
+        worker_beats(stack, "traffic"), ("mongod", "aws", SEEDED),
+    )  # fmt: skip
+    seed = python("embedded.seed", "--history", str(options.history), "--seed", str(options.seed))
+    return Table((*always, traffic), seed)
 
 
 def stores(stack: Stack) -> tuple[Program, ...]:

@@ -36,10 +36,11 @@ class Progress:
         steps: Sequence[tuple[str, str]],
         *,
         first: bool = True,
+        own_data: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`first` says that this start has to seed; later ones take seconds."""
-        self._path, self._first, self._clock = path, first, clock
+        """`first` says that this start has to seed; later ones take seconds. `own_data`: nothing is simulated."""
+        self._path, self._first, self._own_data, self._clock = path, first, own_data, clock
         self._steps = {key: Step(key, title) for key, title in steps}
         self._began: dict[str, float] = {}
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -106,6 +107,7 @@ class Progress:
                 "ready": self._ready,
                 "failed": self._failed,
                 "first": self._first,
+                "own_data": self._own_data,
                 "started_at": self._started_at,
                 "steps": [asdict(step) for step in self._steps.values()],
             },

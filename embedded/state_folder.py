@@ -6,6 +6,7 @@
     ports.json         the loopback ports, kept from one start to the next
     secrets.json       keys generated once; people.json the demo sign-ins; environment.json what clients read
     progress.json      the first start, step by step
+    data.json          whose data it holds: the demo's, or a company's own and by which mapping
     mongo/ s3/ aws/ oidc/ logs/ catalog.db
 
 The folder is private to its user (0700); files with secrets are 0600. JSON files are replaced whole, so a reader sees
@@ -119,6 +120,11 @@ class StateFolder:
     @property
     def seeded(self) -> Path:
         return self.path / "seeded.json"
+
+    @property
+    def data(self) -> Path:
+        """Whose data the stack holds (`embedded.own_data`)."""
+        return self.path / "data.json"
 
     @property
     def logs(self) -> Path:

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from typing import IO, Any
 
-from embedded import environment, logs, ports, processes, seeding
+from embedded import environment, logs, own_data, ports, processes, seeding
 from embedded.control import ControlServer
 from embedded.keeper import Keeper, State
 from embedded.programs import PORTS, SEEDED, Options, Stack, Stage, Table
@@ -41,6 +41,8 @@ def prepare(folder: StateFolder, options: Options) -> tuple[Stack, bool]:
     The lock must be held. Returns the stack and whether the demo people were made just now.
     """
     folder.control.unlink(missing_ok=True)
+    data = own_data.decide(folder, os.environ)
+    write_json(folder.data, data)
     ended = processes.end_leftovers(folder)
     if ended:
         logger.warning("Ended %d processes that a former supervisor left behind", ended)
@@ -48,9 +50,9 @@ def prepare(folder: StateFolder, options: Options) -> tuple[Stack, bool]:
     _, first = environment.load_people(folder)
     chosen = ports.choose(PORTS, read_json(folder.ports))
     write_json(folder.ports, chosen)
-    variables = environment.build(folder, chosen, made)
+    variables = environment.build(folder, chosen, made, mapping=str(data["mapping"]))
     write_json(folder.environment, variables)
-    return Stack(folder, chosen, made, variables, options), first
+    return Stack(folder, chosen, made, variables, options, own_data=bool(data["own"])), first
 
 
 class Supervisor:
@@ -105,7 +107,10 @@ class Supervisor:
 
     def _new_progress(self) -> Progress:
         steps = [(key, title) for key, title, _ in _STEPS]
-        return Progress(self._folder.progress, steps, first=not self._folder.seeded.exists())
+        if self._stack.own_data:
+            steps[-1] = ("live", "Start scoring")
+        first, own_data = not self._folder.seeded.exists(), self._stack.own_data
+        return Progress(self._folder.progress, steps, first=first, own_data=own_data)
 
     def _leash_pulled(self) -> None:
         assert self._leash is not None

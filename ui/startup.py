@@ -74,6 +74,11 @@ def _steps(path: Path) -> None:
         failure = "The set-up has stopped without saying why."
     if failure is not None:
         _failure(failure, path)
+    elif first and found.get("own_data"):
+        st.markdown(
+            "The desk is made ready for data of your own: nothing is simulated. Once it is there, an administrator "
+            "imports your transactions and trains the first model. This takes seconds."
+        )
     elif first:
         st.markdown(
             "The first start builds a working desk on this machine: months of simulated card payments, a model trained "

@@ -21,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m embedded.seed", description=__doc__)
     parser.add_argument("--history", type=int, default=125_000, metavar="N", help="transactions of history to make")
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="seed of the simulated world")
+    parser.add_argument("--own-data", action="store_true", help="make no history: the data will be a company's own")
     options = parser.parse_args(arguments)
     if not MIN_HISTORY <= options.history <= MAX_HISTORY:
         parser.error(f"--history must lie between {MIN_HISTORY} and {MAX_HISTORY}")
@@ -34,10 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
         for chatty in ("pyiceberg", "botocore"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
-        from embedded.seed.run import SetUp
+        from embedded.seed.run import SetUp, set_up_empty
 
         with translated():
-            SetUp(settings, marks, history=options.history, seed=options.seed).run()
+            if options.own_data:
+                set_up_empty(settings, marks)
+            else:
+                SetUp(settings, marks, history=options.history, seed=options.seed).run()
     except ServiceError as error:
         return _failed(error.message)
     except Exception as error:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from embedded.seed import functions, model, writing
 from embedded.seed.marks import Marks, functions_fingerprint
 from embedded.seed.replay import Replay
-from embedded.seed.reporting import Progress
+from embedded.seed.reporting import STEPS, Progress
 from embedded.simulator.history import History, generate
 from services import bootstrap, bootstrap_workers
 from services.adapters.iceberg import IcebergLake
@@ -165,6 +165,22 @@ class SetUp:
     def _finish_all(self, detail: str) -> None:
         for key in ("prepare", "history", "lake", "train", "deploy", "score", "hand_over"):
             self._progress.done(key, detail)
+
+
+def set_up_empty(settings: Settings, marks: Marks) -> None:
+    """What a desk with data of its own needs before the first import: collections, functions, the package group, and
+    a place for the scorer, so that nothing imported while it is away is passed over. Repeatable.
+    """
+    began = time.monotonic()
+    progress = Progress(steps=STEPS[:1])
+    progress.step("prepare")
+    schema.ensure(marks.db)
+    patiently(lambda: functions.install(settings))
+    marks.finish("functions", seconds=time.monotonic() - began, fingerprint=functions_fingerprint())
+    stamp = marks.db.client.admin.command("ping")["operationTime"]
+    marks.db["positions"].update_one({"_id": "scorer"}, {"$setOnInsert": {"start_at": stamp}}, upsert=True)
+    progress.done("prepare")
+    marks.finish("all", seconds=time.monotonic() - began)
 
 
 def _rows(lake: IcebergLake, table: str) -> int:
