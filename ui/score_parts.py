@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,15 +86,19 @@ def _line(reason: Reason) -> str:
     return f"{arrow} {fmt.literal(reason.text)} :gray[{fmt.signed(reason.contribution, digits=2)}]"
 
 
-def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette) -> go.Figure:
-    """Signed contributions in log-odds, strongest on top, each bar with its sentence."""
+def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette, narrow: bool = False) -> go.Figure:
+    """Signed contributions in log-odds, strongest on top, each bar with its sentence, in two lines where it is
+    narrow."""
     if not reasons:
         return charts.empty("No reasons were kept for this score", colors=colors, height=120)
     ordered = sorted(reasons, key=lambda r: abs(r.contribution))
-    chart = charts.figure(colors=colors, height=44 + 34 * len(ordered), x_title="Contribution to the score (log-odds)")
+    each = 44 if narrow else 34
+    chart = charts.figure(
+        colors=colors, height=44 + each * len(ordered), x_title="Contribution to the score (log-odds)"
+    )
     chart.add_bar(
         x=[r.contribution for r in ordered],
-        y=[_short(r.text) for r in ordered],
+        y=[_lines(r.text) if narrow else _short(r.text) for r in ordered],
         orientation="h",
         marker_color=[colors.fraud if r.contribution >= 0 else colors.genuine for r in ordered],
         text=[fmt.signed(r.contribution, digits=2) for r in ordered],
@@ -104,11 +109,19 @@ def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette) -> go.Fig
     )
     widest = max(abs(r.contribution) for r in ordered) or 1.0
     lowest = min(r.contribution for r in ordered)
-    low = lowest - widest * 0.4 if lowest < 0 else 0
-    chart.update_xaxes(range=[low, widest * 1.35], zeroline=True, zerolinecolor=colors.muted, showgrid=False)
+    low = lowest - widest * (0.7 if narrow else 0.4) if lowest < 0 else 0
+    chart.update_xaxes(
+        range=[low, widest * (1.7 if narrow else 1.35)], zeroline=True, zerolinecolor=colors.muted, showgrid=False
+    )
     chart.update_yaxes(showgrid=False)
     chart.update_yaxes(tickfont={"color": colors.text, "size": 13})
     return chart
+
+
+def _lines(text: str) -> str:
+    """At most two lines."""
+    parts = textwrap.wrap(text, 26, max_lines=2, placeholder=" …")
+    return "<br>".join(_short(part) for part in parts)
 
 
 def _short(text: str, limit: int = 52) -> str:

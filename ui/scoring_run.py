@@ -50,7 +50,8 @@ def draw(actor: Actor) -> None:
 
 
 def _face(run: ScoringRun) -> str:
-    return f"{run.file_name} · {STATES[run.state][0]} · {fmt.clock(run.started_at)}"
+    """Nothing in it may change while it is chosen: a browser sends it, not the id."""
+    return f"{run.file_name} · {run.started_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _send(actor: Actor) -> None:

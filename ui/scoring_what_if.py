@@ -88,7 +88,7 @@ def _side(title: str, scores: LiveScores, result: LiveScore, *, former: float | 
                 st.caption(f"{fmt.signed(result.score - former, digits=3)} against as it is", width="content")
         score_parts.draw_scale(result.score, review=limits.review, decline=limits.decline, key=f"what-if-scale-{key}")
         shown = result.reasons[:REASONS_SHOWN]
-        chart = score_parts.reason_chart(shown, colors=charts.palette())
+        chart = score_parts.reason_chart(shown, colors=charts.palette(), narrow=True)
         chart.update_xaxes(title_text="Log-odds")  # there is half of the width
         charts.show(
             chart, key=f"what-if-reasons-{key}",

@@ -52,7 +52,7 @@ def _controls(record: dict[str, Any]) -> dict[str, Any]:
     merchant = record["merchant"]
     with st.container(border=True):
         top = st.columns(4)
-        bottom = st.columns([22, 22, 20, 20, 16], vertical_alignment="bottom")
+        bottom = st.columns([20, 20, 19, 19, 22], vertical_alignment="bottom")
         with top[0]:
             parts.amount(record)
         with top[1]:

@@ -19,7 +19,7 @@ _BASE = "what-if-own-base"
 NEW, NONE = "Never seen before", "Not known"
 # A name that nobody's data have.
 _UNSEEN = "never_seen_before"
-_COLUMNS, _AT_ONCE = 4, 12
+_COLUMNS, _AT_ONCE = 4, 11
 
 
 def ask(mapping: Mapping) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -74,12 +74,10 @@ def _reset(mapping: Mapping, values: AnyMapping[str, Any], record: AnyMapping[st
 def _controls(mapping: Mapping, values: AnyMapping[str, Any], record: AnyMapping[str, Any]) -> dict[str, Any]:
     with st.container(border=True):
         drawn = list(_each(mapping, values, record))
-        _grid(drawn[:_AT_ONCE])
+        _grid([*drawn[:_AT_ONCE], partial(parts.reset_button, partial(_reset, mapping, values, record))])
         if more := drawn[_AT_ONCE:]:
             with st.expander(f"{len(more)} more columns", icon=":material/tune:"):
                 _grid(more)
-        with st.container(horizontal=True, horizontal_alignment="right"), st.container(width=120):
-            parts.reset_button(partial(_reset, mapping, values, record))
     names = ["amount", "time", *(f"entity.{kind}" for kind in mapping.entities)]
     names += [f"feature.{feature.name}" for feature in mapping.features]
     return {name: st.session_state[parts.KEY + name] for name in names}
