@@ -9,6 +9,10 @@ _MIN_DIGITS, _MAX_DIGITS = 13, 19
 # Groups of digits, one space or dash apart: "4111 1111 1111 1111 123" is one run of five groups.
 _RUN = re.compile(r"\d+(?:[ \u00a0-]\d+)*")
 _GROUP = re.compile(r"\d+")
+# A hash or random id of 128, 160 or 256 bits in small hexadecimal letters; one in 8,000 of those of 128 has by chance
+# digits in a row that pass the check.
+_DIGEST = re.compile(r"(?=(?:\d*[a-f]){4})(?:[\da-f]{32}|[\da-f]{40}|[\da-f]{64})", re.ASCII)
+_WORD = re.compile(r"[^\W_]*")
 
 
 def luhn_holds(digits: str) -> bool:
@@ -26,6 +30,7 @@ def holds_card_number(text: str) -> bool:
     """Whether whole groups of digits, a space or dash apart, make 13 to 19 digits that pass the Luhn check.
 
     Every stretch of neighbouring groups counts, so an expiry date or a security code after the number hides nothing.
+    Digits within a hash are none.
     """
     return len(text) >= _MIN_DIGITS and next(_card_numbers(text), None) is not None
 
@@ -42,6 +47,8 @@ def mask_card_numbers(text: str) -> str:
 def _card_numbers(text: str) -> Iterator[tuple[int, int]]:
     """Where they stand, from left to right and without overlap; of several at one place the longest."""
     for run in _RUN.finditer(text):
+        if run.end() - run.start() < _MIN_DIGITS or _in_digest(text, *run.span()):
+            continue
         groups = [group.span() for group in _GROUP.finditer(text, *run.span())]
         first = 0
         while first < len(groups):
@@ -49,6 +56,15 @@ def _card_numbers(text: str) -> Iterator[tuple[int, int]]:
             if last is not None:
                 yield groups[first][0], groups[last][1]
             first = first + 1 if last is None else last + 1
+
+
+def _in_digest(text: str, first: int, end: int) -> bool:
+    """Whether the word around text[first:end], as far as letters and digits reach, is a hash that holds all of it."""
+    start = first
+    while start > 0 and text[start - 1].isalnum() and first - start < 64:
+        start -= 1
+    word = _WORD.match(text, start)
+    return word is not None and word.end() >= end and _DIGEST.fullmatch(word[0]) is not None
 
 
 def _last_group(text: str, groups: list[tuple[int, int]], first: int) -> int | None:

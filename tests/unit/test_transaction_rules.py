@@ -203,6 +203,9 @@ def test_luhn_by_hand():
         ("4111\u00a01111\u00a01111\u00a01111", "[card number]"),
         ("4111111111111111 and 5500000000000004", "[card number] and [card number]"),
         ("order 1234567890123456, 0000 0000 0000 0000", "order 1234567890123456, 0000 0000 0000 0000"),
+        ("d3a4111111111111111f00aabbccdd1e", "d3a4111111111111111f00aabbccdd1e"),  # a hash of 128 bits
+        ("d3af00aabbccdd1effffffffffff4111 1111 1111 1111", "d3af00aabbccdd1effffffffffff[card number]"),
+        ("a4111111111111111f", "a[card number]f"),
     ],
 )
 def test_a_number_beside_the_card_number_hides_nothing(text, masked):
