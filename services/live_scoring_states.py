@@ -12,7 +12,7 @@ import orjson
 from services.live_scoring import EntityStore
 
 # A row may see its entities as they were this many seconds ago.
-FRESH_SECONDS = 10.0
+FRESH_SECONDS = 30.0
 # Kept beyond one load; a state is 2 kB on average, 36 kB at most.
 MOST = 15_000
 
