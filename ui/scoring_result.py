@@ -43,7 +43,7 @@ def one(scores: LiveScores, *, former: float | None) -> None:
         score_parts.draw_scale(result.score, review=limits.review, decline=limits.decline, key="live-scale")
         colors = charts.palette()
         charts.show(
-            score_parts.reason_chart(result.reasons[:REASONS_SHOWN], colors=colors),
+            score_parts.reason_chart(result.reasons[:REASONS_SHOWN], colors=colors, narrow=True),
             key="live-reasons",
             alt="Reasons for the score: " + "; ".join(r.text for r in result.reasons[:REASONS_SHOWN]),
         )

@@ -89,7 +89,6 @@ def _side(title: str, scores: LiveScores, result: LiveScore, *, former: float | 
         score_parts.draw_scale(result.score, review=limits.review, decline=limits.decline, key=f"what-if-scale-{key}")
         shown = result.reasons[:REASONS_SHOWN]
         chart = score_parts.reason_chart(shown, colors=charts.palette(), narrow=True)
-        chart.update_xaxes(title_text="Log-odds")  # there is half of the width
         charts.show(
             chart, key=f"what-if-reasons-{key}",
             alt=f"Reasons, {title.lower()}: " + "; ".join(r.text for r in shown),
