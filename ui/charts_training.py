@@ -74,9 +74,10 @@ def overlay(
     if not shown:
         return charts.empty("Neither left a learning curve", colors=colors, height=height)
     figure = charts.figure(colors=colors, height=height, x_title="Boosting round", y_title="Area under PR curve (0–1)")
-    higher = max(float(frame["validation"].iloc[-1]) for _, frame in shown)
-    for (name, frame), color, dash in zip(shown, (colors.unknown, colors.accent), ("dash", "solid"), strict=False):
-        last = float(frame["validation"].iloc[-1])
+    ends = [float(frame["validation"].iloc[-1]) for _, frame in shown]
+    higher = ends.index(max(ends))
+    looks = zip((colors.unknown, colors.accent), ("solid", "dot"), strict=True)
+    for place, ((name, frame), (color, dash)) in enumerate(zip(shown, looks, strict=False)):
         figure.add_trace(
             go.Scatter(
                 x=frame["round"].tolist(), y=frame["validation"].tolist(), mode="lines", name=name, showlegend=False,
@@ -85,8 +86,8 @@ def overlay(
             )
         )  # fmt: skip
         figure.add_annotation(
-            text=name, x=float(frame["round"].iloc[-1]), y=last, xanchor="left", showarrow=False, xshift=4,
-            yanchor="bottom" if last == higher else "top", font={"color": colors.text, "size": 12},
+            text=name, x=float(frame["round"].iloc[-1]), y=ends[place], xanchor="left", showarrow=False, xshift=4,
+            yanchor="bottom" if place == higher else "top", font={"color": colors.text, "size": 12},
         )  # fmt: skip
     figure.update_yaxes(rangemode="tozero", nticks=6)
     figure.update_layout(margin={"l": 8, "r": 64, "t": 16, "b": 8})

@@ -53,7 +53,7 @@ def show(experiments: Sequence[Experiment], selected: str | None, *, champion: s
         placeholder=fmt.MISSING,
         on_select=_choose,
         selection_mode="single-row",
-        height=min(38 + 35 * len(rows), 213),
+        height="content" if len(rows) <= 6 else 240,
         column_config=_COLUMNS,
         alt="Experiments, newest first, with model, state, figures, rows and duration",
     )

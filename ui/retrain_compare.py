@@ -112,9 +112,9 @@ def _limit(one: Experiment, field: str) -> str:
 
 def _data(a: Experiment, b: Experiment) -> list[Line]:
     facts = {
-        "From": lambda e: f"{e.window_start:%Y-%m-%d %H:%M} UTC",
-        "To": lambda e: f"{e.window_end:%Y-%m-%d %H:%M} UTC",
-        "Labels known until": lambda e: f"{e.label_cutoff:%Y-%m-%d %H:%M} UTC",
+        "From (UTC)": lambda e: f"{e.window_start:%Y-%m-%d %H:%M}",
+        "To (UTC)": lambda e: f"{e.window_end:%Y-%m-%d %H:%M}",
+        "Labels until (UTC)": lambda e: f"{e.label_cutoff:%Y-%m-%d %H:%M}",
         "Lake snapshot": lambda e: fmt.short_id(str(e.snapshot_id)) if e.snapshot_id is not None else fmt.MISSING,
         "Frozen set": lambda e: e.frozen or "None",
         "Flow": lambda e: f"{e.flow[0]}, version {e.flow[1]}" if e.flow else "None",

@@ -43,12 +43,14 @@ def data(draft: Draft, now: datetime, held: FrozenSet | None, counted: Survey | 
             _flow(draft)
     span = retrain_draft.window(draft, now=now, held=held)
     if held is not None or draft.source != FROZEN:
-        st.caption(retrain_request.explained(span), help=retrain_request.DETAILS)
-        caution = retrain_request.young_labels(span)
-        if caution:
-            st.caption(f":orange[:material/hourglass_top:] {caution}")
-        st.caption(f"**Rows**: {fmt.literal(retrain_summary.counts(counted, held))}.")
-    st.caption(f"**Target**: {fmt.literal(retrain_summary.TARGET)}.")
+        said = [
+            retrain_request.explained(span),
+            f"**Counted**: {fmt.literal(retrain_summary.counts(counted, held))}.",
+            f"**Target**: {fmt.literal(retrain_summary.TARGET)}.",
+        ]
+        if caution := retrain_request.young_labels(span):
+            said.append(f":orange[:material/hourglass_top:] {caution}")
+        st.caption("  \n".join(said), help=retrain_request.DETAILS)
     if draft.source == WINDOW:
         _features(draft)
 

@@ -65,7 +65,7 @@ def show(now: datetime, past: tuple[Experiment, ...], *, person: Actor) -> None:
     _bar(made)
     if draft.step == REVIEW:
         with st.container(border=True, gap="small"):
-            _summary(made, past_names=True)
+            _summary(made, full=True)
             _navigation(made, past, person=person)
         return
     left, right = st.columns([7, 4], gap="medium")
@@ -75,8 +75,14 @@ def show(now: datetime, past: tuple[Experiment, ...], *, person: Actor) -> None:
             st.error(fmt.literal(sentence), icon=":material/error:")
         _navigation(made, past, person=person)
     with right.container(border=True, gap="small"):
-        st.markdown("**So far**")
-        _summary(made, past_names=False)
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.markdown("**So far**", width="content")
+            st.button("Start over", key="retrain-clear", type="tertiary", on_click=retrain_state.clear)
+        _summary(made, full=False)
+        st.button(
+            "Review and start", key="retrain-review", icon=":material/fact_check:", on_click=_go, args=(REVIEW,),
+            shortcut="Alt+V", width="stretch", help="Everything not chosen yet keeps what it has.",
+        )  # fmt: skip
 
 
 def _bar(made: Plan) -> None:
@@ -114,8 +120,8 @@ def _step(made: Plan, past: tuple[Experiment, ...], now: datetime) -> None:
         retrain_steps.endpoint(draft, wiring.services().training.endpoint_name)
 
 
-def _summary(made: Plan, *, past_names: bool) -> None:
-    """Every choice in words; on the review with what each step still lacks."""
+def _summary(made: Plan, *, full: bool) -> None:
+    """Every choice in words; `full`, on the review, with what each step still lacks."""
     wanted, services = made.wanted, wiring.services()
     span = retrain_draft.window(made.draft, now=wanted.window_end, held=made.held)
     features = [spec.name for spec in retrain_reads.features()]
@@ -135,17 +141,19 @@ def _summary(made: Plan, *, past_names: bool) -> None:
             retrain_summary.cost(made.takes, services.training.price, searches=wanted.method == AUTOPILOT),
         ),
     }
-    if not past_names:
+    if not full:
         del lines["Target"], lines["Labels"]
         if made.counted is None and made.held is None:
             del lines["Rows"]
     for title, (step, text) in lines.items():
-        head, body = st.columns([1, 6] if past_names else [1, 3], gap="small")
+        if not full:
+            st.markdown(f":gray[:small[{title}]]  \n:small[{fmt.literal(text)}]")
+            continue
+        head, body = st.columns([1, 6], gap="small")
         head.caption(title)
         body.markdown(fmt.literal(text))
-        if past_names and title in STEPS:
-            for sentence in made.wrong[step]:
-                body.error(fmt.literal(sentence), icon=":material/error:")
+        for sentence in made.wrong[step] if title in STEPS else ():
+            body.error(fmt.literal(sentence), icon=":material/error:")
 
 
 def _flow_name(wanted: TrainingRequest) -> str | None:
@@ -163,16 +171,10 @@ def _navigation(made: Plan, past: tuple[Experiment, ...], *, person: Actor) -> N
             "Back", key="retrain-back", icon=":material/arrow_back:", disabled=step == NAME, on_click=_go,
             args=(step - 1,), shortcut="Alt+B",
         )  # fmt: skip
-        st.button("Start over", key="retrain-clear", type="tertiary", on_click=retrain_state.clear)
         st.space("stretch")
         if step == REVIEW:
             _start_button(made, past, person=person)
             return
-        if step < ENDPOINT:
-            st.button(
-                "Review with defaults", key="retrain-review", type="tertiary", on_click=_go, args=(REVIEW,),
-                shortcut="Alt+V", help="Everything not chosen keeps what it has.",
-            )  # fmt: skip
         st.button(
             "Next", key="retrain-next", type="primary", icon=":material/arrow_forward:", on_click=_next,
             shortcut="Ctrl+Enter",
