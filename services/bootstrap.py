@@ -30,7 +30,7 @@ from services.cases import Cases
 from services.connectors import Connectors
 from services.cost_estimate import Price
 from services.deployment import DeploymentService
-from services.domain.mapping import desk_mapping
+from services.domain.mapping import desk_mapping, totals_currency
 from services.domain.transaction_rules import rules_of
 from services.features import plan_of
 from services.flows import Flows
@@ -65,6 +65,8 @@ class Services:
     """What the desk can do, for one installation. Safe to share between threads. `close` ends its connections."""
 
     settings: Settings
+    # Of sums over payments: ISO 4217 code ("" for several) and exponent.
+    currency: tuple[str, int]
     transactions: Transactions
     cases: Cases
     intake: Intake
@@ -142,6 +144,7 @@ def build(settings: Settings | None = None) -> Services:
     )
     return Services(
         settings=settings,
+        currency=totals_currency(mapping),
         transactions=Transactions(MongoTransactionStore(db)),
         cases=Cases(MongoCaseStore(db)),
         intake=intake,

@@ -1,7 +1,7 @@
-"""Numbers, times and names as a person reads them. Pure: no clock, no locale, no Streamlit.
+"""Numbers, times and names as a person reads them. No clock, no locale, no Streamlit.
 
 Every function accepts None where the value can be missing and answers `MISSING`, so that an absent number can never be
-read as zero.
+read as zero. Totals of money are in the desk's own currency, which `speak_of` sets once a process.
 """
 
 from __future__ import annotations
@@ -15,28 +15,53 @@ _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF "}
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 
 
-def money(minor: int | None, currency: str = "EUR", exponent: int = 2) -> str:
-    """Minor units with symbol and thousands: 123456 EUR -> '€1,234.56'. Unknown currencies keep their code in front."""
+_totals: tuple[str, int] = ("EUR", 2)
+
+
+def speak_of(currency: str, exponent: int) -> None:
+    """Totals are sums of these minor units from now on; "" where payments have several currencies."""
+    global _totals
+    _totals = (currency, exponent)
+
+
+def symbol(currency: str | None = None) -> str:
+    """What stands before an amount: '€', 'SEK ', '' for no currency. None: of totals."""
+    code = _totals[0] if currency is None else currency
+    return _SYMBOLS.get(code, f"{code} " if code else "")
+
+
+def units(minor: float) -> float:
+    """A total in major units."""
+    return minor / 10 ** _totals[1]
+
+
+def money(minor: int | None, currency: str | None = None, exponent: int | None = None) -> str:
+    """Minor units with symbol and thousands: 123456 EUR -> '€1,234.56'. Unknown currencies keep their code in front.
+
+    Without a currency and exponent: a total.
+    """
     if minor is None:
         return MISSING
-    symbol = _SYMBOLS.get(currency, f"{currency} ")
+    exponent = _totals[1] if exponent is None else exponent
     whole, rest = divmod(abs(minor), 10**exponent)
     digits = f"{whole:,}" + (f".{rest:0{exponent}d}" if exponent else "")
-    return f"{MINUS if minor < 0 else ''}{symbol}{digits}"
+    return f"{MINUS if minor < 0 else ''}{symbol(currency)}{digits}"
 
 
-def money_short(minor: int | None, currency: str = "EUR", exponent: int = 2) -> str:
-    """Money for a headline: three to four significant digits with k/M/B, '€1.24M'; below 10,000 whole units only."""
+def money_short(minor: int | None, currency: str | None = None, exponent: int | None = None) -> str:
+    """Money for a headline: three to four significant digits with k/M/B, '€1.24M'; below 10,000 whole units only.
+
+    Without a currency and exponent: a total.
+    """
     if minor is None:
         return MISSING
-    symbol = _SYMBOLS.get(currency, f"{currency} ")
-    sign = MINUS if minor < 0 else ""
-    units = abs(minor) / 10**exponent
+    sign = (MINUS if minor < 0 else "") + symbol(currency)
+    whole = abs(minor) / 10 ** (_totals[1] if exponent is None else exponent)
     for limit, suffix in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
-        if units >= limit:
-            scaled = units / (1e3 if suffix == "k" else limit)
-            return f"{sign}{symbol}{scaled:,.{2 if scaled < 10 else 1}f}{suffix}"
-    return f"{sign}{symbol}{units:,.0f}"
+        if whole >= limit:
+            scaled = whole / (1e3 if suffix == "k" else limit)
+            return f"{sign}{scaled:,.{2 if scaled < 10 else 1}f}{suffix}"
+    return f"{sign}{whole:,.0f}"
 
 
 def count(value: int | None, *, cap: int | None = None) -> str:

@@ -38,7 +38,7 @@ def rows_of(frame: pd.DataFrame, former: pd.DataFrame | None, choice: Choice) ->
     if former is not None:
         rows["change"] = rows[choice.measure.column] - rows["before"]
     return with_alert_rate(rows).assign(
-        fraud_amount=rows["fraud_amount_minor"] / 100, amount=rows["amount_minor"] / 100
+        fraud_amount=rows["fraud_amount_minor"].map(fmt.units), amount=rows["amount_minor"].map(fmt.units)
     )
 
 
@@ -93,6 +93,7 @@ def _word(value: str | datetime, choice: Choice) -> str:
 def _columns(choice: Choice, dimensions: Sequence[Dimension]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     titles = [title_of(dimensions, key) for key in choice.dimensions]
+    currency = f" ({fmt.symbol().strip()})" if fmt.symbol() else ""
     return {
         "bucket": text(fmt.word(choice.bucket), pinned=True),
         "first": text(titles[0] if titles else "", pinned=True),
@@ -106,8 +107,8 @@ def _columns(choice: Choice, dimensions: Sequence[Dimension]) -> dict[str, Any]:
         ),
         "fraud": number("Frauds", format="localized"),
         "transactions": number("Transactions", format="localized"),
-        "fraud_amount": number("Fraud (€)", format="%,.0f"),
-        "amount": number("Amount (€)", format="%,.0f"),
+        "fraud_amount": number(f"Fraud{currency}", format="%,.0f"),
+        "amount": number(f"Amount{currency}", format="%,.0f"),
         "alert_rate": number("Alerted", format="percent"),
         "matured_share": number("Matured", format="percent"),
     }

@@ -160,7 +160,9 @@ class Reads:
 def _build() -> Services:
     from services.bootstrap import build  # vendor SDKs load here, so that screens and their tests start without them
 
-    return build(Settings.from_environment())
+    built = build(Settings.from_environment())
+    fmt.speak_of(*built.currency)
+    return built
 
 
 def services() -> Services:

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from services.adapters import aws
 from services.endpoint import DEPENDENCY, NOT_SCORED
-from services.errors import InvalidData, Unavailable
+from services.errors import InvalidData, NotFound, Unavailable
 
 JSON = "application/json"
 # Statuses of the container that speak of its load, not of the rows.
@@ -47,7 +47,10 @@ class SageMakerRuntime:
             if known is None:
                 raise
             # A missing endpoint or a refused call is no fault of the record either: it must be tried again later.
-            raise Unavailable(f"{NOT_SCORED}: {known.message}", dependency=DEPENDENCY) from error
+            said = (
+                f"no model is in service on {endpoint}; deploy one." if isinstance(known, NotFound) else known.message
+            )
+            raise Unavailable(f"{NOT_SCORED}: {said}", dependency=DEPENDENCY) from error
         except aws.UNREACHABLE as error:
             raise Unavailable(f"{NOT_SCORED}: it is not reachable.", dependency=DEPENDENCY) from error
 

@@ -58,6 +58,7 @@ from services.domain.mapping_parts import (
     canonical_columns,
     label_word,
 )
+from services.domain.transaction_rules import EXPONENTS
 from services.errors import InvalidData, Problem
 
 __all__ = [
@@ -77,6 +78,7 @@ __all__ = [
     "label_word",
     "maps_data",
     "read_mapping",
+    "totals_currency",
 ]
 
 # Sections and keys that make a file a mapping of data; one that has none of them only says dimensions.
@@ -108,6 +110,15 @@ def desk_mapping(path: Path | None) -> Mapping | None:
         return None
     text = file_text(path)
     return read_mapping(text) if maps_data(text) else None
+
+
+def totals_currency(mapping: Mapping | None) -> tuple[str, int]:
+    """The currency of sums over all payments and its exponent; "" where each payment names its own. The demo: EUR."""
+    if mapping is None:
+        return "EUR", 2
+    amount = mapping.amount
+    usual = EXPONENTS.get(amount.currency or "", 2)
+    return amount.currency or "", usual if amount.exponent is None else amount.exponent
 
 
 def maps_data(text: str) -> bool:

@@ -36,6 +36,16 @@ def test_headline_money_keeps_three_or_four_digits(minor: int | None, shown: str
     assert fmt.money_short(minor) == shown
 
 
+def test_totals_are_in_the_currency_of_the_desk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fmt, "_totals", fmt._totals)
+    assert (fmt.money_short(1_234_567), fmt.symbol(), fmt.units(250)) == ("€12.3k", "€", 2.5)
+    fmt.speak_of("JPY", 0)
+    assert (fmt.money_short(1_234_567), fmt.money(5), fmt.units(250)) == ("¥1.23M", "¥5", 250)
+    assert fmt.money(1_234, "EUR", 2) == "€12.34"  # a payment's own
+    fmt.speak_of("", 2)
+    assert (fmt.money_short(123_456), fmt.symbol()) == ("1,235", "")
+
+
 def test_rates_carry_their_unit_and_absence_is_never_zero() -> None:
     assert fmt.bps(12.34) == "12.3 bps"
     assert fmt.bps(None) == "\N{EN DASH}"

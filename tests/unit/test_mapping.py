@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.domain.dimensions import DEFAULT, parse
-from services.domain.mapping import desk_mapping, label_word, read_mapping
+from services.domain.mapping import desk_mapping, label_word, read_mapping, totals_currency
 from services.domain.transaction_rules import check_transaction, rules_of
 from services.errors import InvalidData
 from tests.records import NOW, record
@@ -159,3 +159,18 @@ def test_with_a_mapping_what_is_there_is_checked_as_strictly():
     wrong = record(channel="fax", card={"token": "t", "last4": "12"}, attributes={"note": "4111 1111 1111 1111"})
     _, problems = check_transaction(wrong, row=0, now=NOW, rules=rules_of(read_mapping(SMALL)))
     assert [problem.field for problem in problems] == ["card.last4", "channel", "attributes.note"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        ('currency = "USD"', ("USD", 2)),
+        ('currency = "JPY"', ("JPY", 0)),
+        ('currency = "JPY"\nexponent = 2', ("JPY", 2)),
+        ('currency_column = "cur"', ("", 2)),
+    ],
+)
+def test_totals_are_in_the_currency_of_the_data(amount, expected):
+    text = f'name = "x"\n[time]\ncolumn = "t"\n[amount]\ncolumn = "a"\n{amount}\n[entities]\ncustomer = "c"\n'
+    assert totals_currency(read_mapping(text)) == expected
+    assert totals_currency(None) == ("EUR", 2)
