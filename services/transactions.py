@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
 from services.domain.transaction_rules import MAX_AMOUNT_MINOR
 from services.errors import InvalidData, NotFound
+from services.features import Reason as Reason
 from services.transaction_record import Alert as Alert
 from services.transaction_record import CaseEvent as CaseEvent
 from services.transaction_record import CustomerProfile as CustomerProfile
