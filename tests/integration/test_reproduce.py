@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from services.access import system
+from services.adapters.iceberg_snapshots import IcebergSnapshots
 from services.adapters.mongo.client import Db
+from services.adapters.mongo.flows import MongoFrozenSets
 from services.lake_schema import LABELS_TOPIC
 from services.settings import Settings
 from services.training import ExperimentState
 from services.training_build import build_for
+from services.training_data import TrainingData
 from tests.integration.test_lifecycle_lake import ROOT, World, verdict
 from tests.unit.test_training_reproduce import MODEL, run_job
 from workers.lifecycle_building import source_archive
@@ -58,3 +62,28 @@ def test_an_experiment_is_made_again_from_its_record_whatever_the_lake_has_learn
 
     code, said, error = reproduce(settings, "exp-none")
     assert (code, said, error) == (1, "", "There is no experiment exp-none.\n")
+
+
+def test_the_builder_takes_the_files_of_a_frozen_set_whatever_the_lake_has_learned_since(
+    settings: Settings, db: Db
+) -> None:
+    world = World(settings, db)
+    objects = world.desk.objects
+    experiment = world.experiment()
+    data = TrainingData(
+        world.desk.lake, IcebergSnapshots(world.desk.tables), MongoFrozenSets(db), objects.put,
+        lambda key: objects.get(key)[0], clock=lambda: experiment.label_cutoff,
+    )  # fmt: skip
+    window = (experiment.window_start, experiment.window_end)
+    selection = data.choose(snapshot_id=None, window=window, label_cutoff=experiment.label_cutoff)
+    data.start_freeze(selection, name="Spring", held=None, actor=system("test"))
+    assert (data.wait(60) or data.job()).failure is None  # type: ignore[union-attr]
+    held = data.frozen()[0]
+    db["experiments"].update_one({"_id": "exp-1"}, {"$set": {"frozen": held.frozen_id, "frozen_sha256": held.sha256}})
+    world._put(LABELS_TOPIC, [verdict(n, world.asked) for n in (201, 202, 203)], len(world.labels) + 1)
+    world.desk.fold()
+    code, said = world.built()
+    assert code == 0, said
+    frozen = objects.get(f"{held.prefix}train/part-00000.parquet")[0]
+    assert world.stored("train/part-00000.parquet") == frozen
+    assert json.loads(world.stored("manifest.json"))["frozen_sha256"] == held.sha256

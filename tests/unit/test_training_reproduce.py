@@ -126,6 +126,17 @@ def test_the_same_record_gives_the_same_set_and_the_same_model(desk: tuple[Store
     assert json.loads(json.dumps(verdict.as_json()))["same"] is True
 
 
+def test_of_a_frozen_set_it_is_the_set_that_is_made_again(desk: tuple[Stored, Experiment], tmp_path: Path) -> None:
+    bucket, experiment = desk
+
+    def rebuild(put: Put) -> None:
+        built(made(*history()), lambda key, body: put(key.replace(ID, "frozen/set-1"), body))
+
+    verdict = reproduce(replace(experiment, frozen="set-1"), rebuild=rebuild, objects=bucket, folder=tmp_path)
+    assert verdict.same
+    assert verdict.sentences[0] == "The frozen set set-1 was rebuilt from snapshot 77: the same bytes."
+
+
 def test_another_setting_is_another_model_and_the_difference_is_told(
     desk: tuple[Stored, Experiment], tmp_path: Path
 ) -> None:
