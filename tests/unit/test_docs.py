@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import pyarrow as pa
 import pytest
@@ -63,3 +64,10 @@ def test_the_contracts_name_every_column_of_the_lake(table: pa.Schema) -> None:
 def test_the_contracts_name_every_service() -> None:
     names = {field.name for field in dataclasses.fields(bootstrap.Services)}
     assert {name for name in names if not re.search(rf"\b{name}\b", CONTRACTS)} == set()
+
+
+def test_every_call_in_the_contracts_is_there() -> None:
+    kinds = {name: kind for name, kind in get_type_hints(bootstrap.Services).items() if isinstance(kind, type)}
+    calls = re.findall(rf"\b({'|'.join(kinds)})\.([a-z_]+)\(", CONTRACTS.partition("## Services")[2])
+    assert len(calls) > 50
+    assert [f"{name}.{call}" for name, call in calls if not hasattr(kinds[name], call)] == []
