@@ -20,7 +20,7 @@ LineSink = Callable[[str], None]
 _LAUNCHER = Path(__file__).with_name("launch.py")
 _LONGEST_LINE = 256 * 1024
 # Jobs yield the cores to whatever somebody waits for: a score, a page.
-_JOB_NICENESS = 10
+_JOB_NICENESS = 5
 
 
 def start_identity(pid: int) -> str | None:

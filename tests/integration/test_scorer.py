@@ -200,7 +200,7 @@ def test_kill_9_at_any_moment_loses_and_doubles_nothing(db, settings):
     process = start()
     wait_for(lambda: db["positions"].find_one({"_id": "scorer", "start_at": {"$exists": True}}))
     made = []
-    for round_number in range(5):
+    for round_number in range(3):
         wait_for(lambda: all_scored(db))
         for batch in range(10):
             numbers = [round_number * 1000 + batch * 10 + k for k in range(10)]

@@ -94,7 +94,7 @@ def value(candidate: dict[str, Any]) -> float:
 
 
 def test_families_are_trained_blended_ranked_and_the_best_is_deployed(aws: Aws) -> None:
-    name = begin(aws, table(), limits={"MaxCandidates": 4}, csv=True, deploy={"EndpointName": "searched"})
+    name = begin(aws, table(800), limits={"MaxCandidates": 4}, csv=True, deploy={"EndpointName": "searched"})
     job = ended(aws, name)
     assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
     assert job["ModelDeployResult"] == {"EndpointName": "searched"}
@@ -154,13 +154,13 @@ def test_stopping_ends_the_candidates_and_keeps_the_best_so_far(aws: Aws) -> Non
 
 
 def test_a_search_ends_at_its_time_limit_with_the_best_so_far_and_a_candidate_at_its_own(aws: Aws) -> None:
-    limits = {"MaxCandidates": 50, "MaxAutoMLJobRuntimeInSeconds": 7}
+    limits = {"MaxCandidates": 50, "MaxAutoMLJobRuntimeInSeconds": 6}
     within = begin(aws, table(300), limits=limits, mode="HYPERPARAMETER_TUNING")
     hasty = begin(aws, table(100_000), limits={"MaxCandidates": 1, "MaxRuntimePerTrainingJobInSeconds": 1})
     job = ended(aws, within)
     assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
     assert job["AutoMLJobSecondaryStatus"] == "MaxAutoMLJobRuntimeReached"
-    assert 7 <= (job["EndTime"] - job["CreationTime"]).total_seconds() < 17
+    assert 6 <= (job["EndTime"] - job["CreationTime"]).total_seconds() < 16
     tried = candidates(aws, within)
     assert len(tried) < 50
     assert value(job["BestCandidate"]) == max(value(c) for c in tried if c["CandidateStatus"] == "Completed")
@@ -171,7 +171,7 @@ def test_a_search_ends_at_its_time_limit_with_the_best_so_far_and_a_candidate_at
 
 
 def test_a_killed_server_continues_the_search_with_the_same_candidates(own_aws: Aws) -> None:
-    name = begin(own_aws, table(), limits={"MaxCandidates": 3})
+    name = begin(own_aws, table(300), limits={"MaxCandidates": 3})
     wait_until(lambda: candidates(own_aws, name, StatusEquals="InProgress"), seconds=30, what="a candidate at work")
     own_aws.kill()
     own_aws.start()
