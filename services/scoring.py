@@ -17,7 +17,7 @@ from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
 from services.errors import Unavailable
 from services.features import DEMO, Plan, Reason
-from services.flow_scoring import FlowScores, FlowSource, Told
+from services.flow_scoring import Answer, FlowScores, FlowSource, Told
 
 # Time allowed from alert to verdict, by what is at stake.
 SLA_HIGH_VALUE = timedelta(hours=1)
@@ -82,28 +82,14 @@ class Scoring:
         first = asked.scores
         limits = self._limits(first.model_version)
         wanted = [i for i, s in enumerate(first.scores) if explain_all or s >= limits.review]
-        explained: dict[int, tuple[Reason, ...]] = {}
-        if wanted:
-            again = asked
-            if not explain_all:
-                documents = [transactions[i] for i in wanted] if transactions else ()
-                again = self._scores.score([vectors[i] for i in wanted], documents, explain=True)
-            second = again.scores
-            if second.model_version != first.model_version:
+        again = asked
+        if wanted and not explain_all:
+            documents = [transactions[i] for i in wanted] if transactions else ()
+            again = self._scores.score([vectors[i] for i in wanted], documents, explain=True)
+            if again.scores.model_version != first.model_version:
                 # A deployment switched between the two questions: ask again, so that reasons fit their score.
-                return self.assess(
-                    vectors,
-                    money=money,
-                    transactions=transactions,
-                    explain_all=explain_all,
-                    reasons_shown=reasons_shown,
-                )
-            assert second.contributions is not None, "the endpoint answers contributions when asked"
-            for place, (row, terms) in enumerate(zip(wanted, second.contributions, strict=True)):
-                currency, exponent = money[row] if money else ("EUR", 2)
-                transaction = transactions[row] if transactions else {}
-                told = Told(self.plan, vectors[row], transaction, reasons_shown, currency, exponent)
-                explained[row] = again.reasons(place, terms, told)
+                return self.assess(vectors, money=money, transactions=transactions, reasons_shown=reasons_shown)
+        explained = self._explained(again, wanted, vectors, money, transactions, reasons_shown) if wanted else {}
         return [
             Assessment(
                 value=value,
@@ -115,6 +101,21 @@ class Scoring:
             )
             for row, value in enumerate(first.scores)
         ]
+
+    def _explained(
+        self, answer: Answer, wanted: Sequence[int], vectors: Sequence[Sequence[float]],
+        money: Sequence[tuple[str, int]], transactions: Sequence[Mapping[str, Any]], shown: int,
+    ) -> dict[int, tuple[Reason, ...]]:  # fmt: skip
+        """The reasons of the rows `wanted`, which are those of the answer, in order."""
+        terms = answer.scores.contributions
+        assert terms is not None, "the endpoint answers contributions when asked"
+        found = {}
+        for place, row in enumerate(wanted):
+            currency, exponent = money[row] if money else ("EUR", 2)
+            document = transactions[row] if transactions else {}
+            told = Told(self.plan, vectors[row], document, shown, currency, exponent)
+            found[row] = answer.reasons(place, terms[place], told)
+        return found
 
     def _limits(self, model_version: str) -> Thresholds:
         found = self._thresholds.for_version(model_version)
