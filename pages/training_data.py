@@ -72,6 +72,7 @@ def _body(now: datetime, *, may: bool) -> None:
         bar.follow(job.state)
     else:
         bar.failed(job)
+        bar.cut_off()
     left, right = st.columns([4, 8], gap="medium")
     with left, st.container(border=True, gap="small"):
         if imported is None:

@@ -22,6 +22,7 @@ from services.adapters.mongo.experiments import MongoExperiments
 from services.adapters.mongo.flows import MongoFlows, MongoFrozenSets
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.adapters.mongo.kpis import MongoKpiStore
+from services.adapters.mongo.training_data_jobs import MongoJobNotes
 from services.adapters.mongo.transactions import MongoTransactionStore
 from services.adapters.s3 import ObjectStore
 from services.adapters.sagemaker import SageMaker
@@ -162,6 +163,7 @@ def build(settings: Settings | None = None) -> Services:
             MongoFrozenSets(db),
             objects.put,
             lambda key: objects.get(key)[0],
+            notes=MongoJobNotes(db),
             plan=plan,
         ),
         models=models,

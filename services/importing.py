@@ -117,7 +117,8 @@ class Importer:
         """
         work = _Work(self._store, begun, mapping, self._clock)
         with ErrorsFile(Path(begun.errors_path), start=begun.errors_bytes) as errors:
-            self._store.take(begun)
+            work.state = replace(begun, saved_at=self._clock())
+            self._store.take(work.state)
             batches = mapped_file.read(
                 path, mapping, batch_rows=self._batch_rows, after_row=begun.rows, token_key=self._key
             )
@@ -126,7 +127,7 @@ class Importer:
                     return self._end(work.state, ImportState.CANCELLED)
                 problems = work.batch(batch)
                 errors.add(problems)
-                work.state = replace(work.state, errors_bytes=errors.size)
+                work.state = replace(work.state, errors_bytes=errors.size, saved_at=self._clock())
                 self._store.save(work.state)
                 on_progress(work.state, problems)
         return self._end(work.state, ImportState.DONE)

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -33,7 +33,15 @@ PREVIEW_ROWS = 1_000
 MOST_SHOWN = 200
 
 
+# A batch takes seconds, but it waits while the scorer is behind.
+CUT_OFF_AFTER = timedelta(minutes=2)
+
+
 class DeskStore(ImportStore, Protocol):
+    def latest(self, limit: int) -> tuple[Import, ...]:
+        """The newest first, whoever began them."""
+        ...
+
     def note(self, audit: AuditEntry) -> None: ...
 
 
@@ -113,6 +121,15 @@ class Imports:
     def latest(self) -> Run | None:
         """The import under way, else the last one of this process."""
         return self._run
+
+    def cut_off(self) -> Import | None:
+        """The latest import of this desk where it did not come to its end and nothing carries it on. Unavailable."""
+        held = self._run.state if self._run is not None else None
+        found = next(iter(self._store.latest(1)), None)
+        if found is None or found.state is not ImportState.RUNNING or (held and held.import_id == found.import_id):
+            return None
+        moved = found.saved_at or found.started_at
+        return found if self._clock() - moved > CUT_OFF_AFTER else None
 
     def cancel(self, *, actor: Actor) -> None:
         """End it after the batch under way; what was imported stays."""

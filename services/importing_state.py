@@ -49,6 +49,8 @@ class Import:
     errors_bytes: int = 0
     finished_at: datetime | None = None
     failure: str | None = None
+    # When its place was last saved: one that has not moved for long was cut off.
+    saved_at: datetime | None = None
 
     @property
     def sentence(self) -> str:

@@ -32,6 +32,7 @@ from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
 from services.profile_model import Drift, drift
 from services.training_data_freeze import freeze
 from services.training_data_import import Imported, Selection, take
+from services.training_data_jobs import JobNote, JobNotes, cut_off, noted
 from services.training_survey import Survey, survey
 from services.worker_status import utc_now
 
@@ -86,12 +87,13 @@ class TrainingData:
         put: Callable[[str, bytes], None],
         get: Callable[[str], bytes],
         *,
+        notes: JobNotes,
         plan: Plan = DEMO,
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(3),
     ) -> None:
         self._lake, self._list, self._frozen, self._put, self._get = lake, snapshots, frozen, put, get
-        self.plan, self._clock, self._token = plan, clock, token
+        self._notes, self.plan, self._clock, self._token = notes, plan, clock, token
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._thread: threading.Thread | None = None
@@ -158,7 +160,7 @@ class TrainingData:
                     self._kept.popitem(last=False)
             return key
 
-        self._start("import", "Reading the lake", work, actor)
+        self._start("import", "", work, actor)
         return key
 
     def imported(self, key: str) -> Imported | None:
@@ -205,7 +207,7 @@ class TrainingData:
             self._frozen.add(made, audit=audit)
             return frozen_id
 
-        self._start("freeze", "Reading the lake", work, actor)
+        self._start("freeze", name, work, actor)
         return frozen_id
 
     def frozen(self, limit: int = 50) -> tuple[FrozenSet, ...]:
@@ -220,13 +222,17 @@ class TrainingData:
         """The job under way, else the last one of this process."""
         return self._job
 
+    def cut_off(self) -> JobNote | None:
+        """A job that ended with its process, until another one is started. Unavailable."""
+        return cut_off(self._notes, self._clock())
+
     def wait(self, seconds: float) -> Job | None:
         """Until the job has ended, at most this long."""
         if self._thread is not None:
             self._thread.join(seconds)
         return self._job
 
-    def _start(self, kind: str, words: str, work: Callable[[], str], actor: Actor) -> None:
+    def _start(self, kind: str, name: str, work: Callable[[], str], actor: Actor) -> None:
         with self._lock:
             job = self._job
             if job is not None and job.state is JobState.RUNNING:
@@ -234,13 +240,17 @@ class TrainingData:
                 raise Conflict(
                     f"{job.started_by} started {what} at {job.started_at:%H:%M:%S} UTC; wait until it is done."
                 )
-            self._job = Job(kind, JobState.RUNNING, actor.name, self._clock(), words)
-            self._thread = threading.Thread(target=self._run, args=(work,), name=f"training-{kind}", daemon=True)
+            now = self._clock()
+            self._job = Job(kind, JobState.RUNNING, actor.name, now, "Reading the lake")
+            note = JobNote(secrets.token_hex(8), kind, name, actor.name, now, now)
+            self._thread = threading.Thread(target=self._run, args=(work, note), name=f"training-{kind}", daemon=True)
             self._thread.start()
 
-    def _run(self, work: Callable[[], str]) -> None:
+    def _run(self, work: Callable[[], str], note: JobNote) -> None:
         try:
-            self._note(state=JobState.DONE, result=work(), fraction=1.0)
+            with noted(self._notes, note, self._clock):
+                result = work()
+            self._note(state=JobState.DONE, result=result, fraction=1.0)
         except ServiceError as error:
             self._note(state=JobState.FAILED, failure=error.message)
         except Exception:  # nobody waits for this thread: without this the job would stay under way for ever

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from services.access import Permission
+from services.errors import Unavailable
 from services.importing_desk import MOST_SHOWN, Run
 from services.importing_state import ImportState
 from ui import errors, import_preview, page, session, wiring
@@ -28,12 +29,30 @@ def show() -> None:
     if problem is not None:
         errors.show(problem)
     run = wiring.services().imports.latest()
+    if run is None or run.state.state is not ImportState.RUNNING:
+        _cut_off()
     if run is None:
         return
     with st.container(border=True, gap="small"):
         _heading(run)
         _figures(run)
         _refused(run)
+
+
+def _cut_off() -> None:
+    """An import that ended with its process: what is there of it, and how to go on."""
+    try:
+        held = wiring.last_good(("imports.cut_off",), wiring.services().imports.cut_off, ttl=10.0).value
+    except Unavailable:
+        return  # the banner says so
+    if held is None:
+        return
+    since = fmt.clock(held.saved_at or held.started_at, datetime.now(UTC), seconds=True)
+    st.warning(
+        f"The import of {fmt.literal(held.file_name)} by {fmt.literal(held.started_by)} was cut off at {since}: "
+        f"{fmt.count(held.rows)} rows of it are done and stay. Import the same file again, and it goes on behind them.",
+        icon=":material/power_off:",
+    )
 
 
 def _heading(run: Run) -> None:

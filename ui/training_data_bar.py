@@ -119,6 +119,20 @@ def follow(drawn: JobState) -> None:
     st.progress(job.fraction, text=f"{what}: {job.words} · {elapsed} · started by {fmt.literal(job.started_by)}")
 
 
+def cut_off() -> None:
+    """A job that ended with its process: what it was, and that nothing of it is left."""
+    note = wiring.last_good(("training_data.cut_off",), wiring.services().training_data.cut_off, ttl=5.0).value
+    if note is None:
+        return
+    what = f"freeze of **{fmt.literal(note.name)}**" if note.kind == "freeze" else "import"
+    at = fmt.clock(note.started_at, datetime.now(UTC))
+    st.warning(
+        f"The {what} that {fmt.literal(note.started_by)} started at {at} was cut off with the process that "
+        "did it. Nothing of it was kept: start it again.",
+        icon=":material/power_off:",
+    )
+
+
 def failed(job: Job | None) -> None:
     """Why the last job ended without a result."""
     if job is not None and job.state is JobState.FAILED and job.failure:

@@ -14,6 +14,7 @@ from services.access import system
 from services.adapters.iceberg_snapshots import IcebergSnapshots
 from services.adapters.mongo.client import Db
 from services.adapters.mongo.flows import MongoFrozenSets
+from services.adapters.mongo.training_data_jobs import MongoJobNotes
 from services.lake_schema import LABELS_TOPIC
 from services.settings import Settings
 from services.training import ExperimentState
@@ -72,7 +73,7 @@ def test_the_builder_takes_the_files_of_a_frozen_set_whatever_the_lake_has_learn
     experiment = world.experiment()
     data = TrainingData(
         world.desk.lake, IcebergSnapshots(world.desk.tables), MongoFrozenSets(db), objects.put,
-        lambda key: objects.get(key)[0], clock=lambda: experiment.label_cutoff,
+        lambda key: objects.get(key)[0], notes=MongoJobNotes(db), clock=lambda: experiment.label_cutoff,
     )  # fmt: skip
     window = (experiment.window_start, experiment.window_end)
     selection = data.choose(snapshot_id=None, window=window, label_cutoff=experiment.label_cutoff)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,14 @@ from services.adapters.iceberg_maintenance import expire
 from services.adapters.iceberg_snapshots import IcebergSnapshots
 from services.adapters.mongo.client import Db
 from services.adapters.mongo.flows import MongoFlows, MongoFrozenSets
+from services.adapters.mongo.training_data_jobs import MongoJobNotes
 from services.errors import Conflict, Unavailable
 from services.features import DEMO
 from services.flow_engine import from_json
 from services.flow_steps import Flow, Step
 from services.flows import FitOrigin, Flows
 from services.training_data import JobState, TrainingData
+from services.training_data_jobs import CUT_OFF_AFTER, JobNote, cut_off, noted
 from tests.integration.lake_desk import START, Desk, iso, line
 
 ADMIN = system("Grace Admin")
@@ -70,6 +73,7 @@ def service(desk: Desk, db: Db, put: Any = None) -> TrainingData:
         MongoFrozenSets(db),
         put or desk.objects.put,
         lambda key: desk.objects.get(key)[0],
+        notes=MongoJobNotes(db),
         clock=lambda: NOW,
     )
 
@@ -171,3 +175,19 @@ def test_scoring_finds_the_flow_of_a_version_through_its_experiment(desk: Desk, 
     assert store.of_model("v3") == fitted
     assert store.of_model("v2") is None
     assert store.recent_versions() == ("v3",)
+
+
+def test_a_job_leaves_a_note_only_while_its_process_lives(db):
+    notes, now = MongoJobNotes(db), NOW
+    gone = JobNote("a", "freeze", "Spring", "Ada", now, now)
+    notes.put(gone)  # its process was killed here
+    assert cut_off(notes, now + CUT_OFF_AFTER) is None
+    assert cut_off(notes, now + CUT_OFF_AFTER + timedelta(seconds=1)) == gone
+    later = now + timedelta(minutes=5)
+    with noted(notes, JobNote("b", "import", "", "Bob", later, later), lambda: later):
+        deadline = time.monotonic() + 20
+        while (found := notes.newest()) is None or found.job_id != "b":  # and the old one is forgotten
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert cut_off(notes, later) is None
+    assert notes.newest() is None

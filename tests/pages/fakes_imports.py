@@ -33,6 +33,10 @@ class MemoryImports:
 
     save = take
 
+    def latest(self, limit: int) -> tuple[Import, ...]:
+        self.faults.check()
+        return tuple(sorted(self.saved.values(), key=lambda i: i.started_at, reverse=True)[:limit])
+
     def note(self, audit: AuditEntry) -> None:
         self.audit.append(audit)
 

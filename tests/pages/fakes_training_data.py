@@ -18,6 +18,7 @@ from services.frozen_sets import FrozenSet
 from services.lake import Lake, TableState
 from services.lake_schema import LABELS, TRANSACTIONS
 from services.training_data import Snapshot, TrainingData
+from services.training_data_jobs import CUT_OFF_AFTER, JobNote
 from tests.pages.fakes import Faults
 
 CATEGORIES = ("grocery", "travel", "fuel", "electronics", "jewellery")
@@ -134,6 +135,25 @@ class MemoryFrozenSets:
         return tuple(self.items.values())[::-1][:limit]
 
 
+class MemoryNotes:
+    """Satisfies `services.training_data_jobs.JobNotes`."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.items: dict[str, JobNote] = {}
+
+    def put(self, note: JobNote) -> None:
+        self.items = {key: held for key, held in self.items.items() if held.beat_at >= note.beat_at - CUT_OFF_AFTER}
+        self.items[note.job_id] = note
+
+    def remove(self, job_id: str) -> None:
+        self.items.pop(job_id, None)
+
+    def newest(self) -> JobNote | None:
+        self.faults.check()
+        return max(self.items.values(), key=lambda note: note.started_at, default=None)
+
+
 def training_desk(faults: Faults, *, empty: bool = False) -> dict[str, Any]:
     """training_data, flows and their stores for `fakes_admin.admin_desk`."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -143,9 +163,12 @@ def training_desk(faults: Faults, *, empty: bool = False) -> dict[str, Any]:
     tables = MemoryTables(faults, now, {"transactions": transactions, "labels": labels})
     objects: dict[str, bytes] = {}
     flows, frozen = MemoryFlows(faults), MemoryFrozenSets(faults)
-    data = TrainingData(Lake(tables), tables, frozen, objects.__setitem__, objects.__getitem__)  # type: ignore[arg-type]
+    notes = MemoryNotes(faults)
+    data = TrainingData(
+        Lake(tables), tables, frozen, objects.__setitem__, objects.__getitem__, notes=notes,  # type: ignore[arg-type]
+    )  # fmt: skip
     return {
         "training_data": data,
         "flows": Flows(flows),
-        "training_stores": {"flows": flows, "frozen": frozen, "objects": objects, "tables": tables},
+        "training_stores": {"flows": flows, "frozen": frozen, "objects": objects, "tables": tables, "notes": notes},
     }

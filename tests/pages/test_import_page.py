@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from services.access import Actor, Role
 from services.domain.mapping import read_mapping
 from services.errors import Conflict, Denied
-from services.importing_state import ImportState
+from services.importing_state import Import, ImportState
 from services.mapping_draft import Role as Use
 from services.mapping_draft import toml_of
 from services.mapping_guess import guess, shipped_for
+from services.worker_status import utc_now
 from tests import column_sets
 from tests.pages.conftest import failed, text_of
 from tests.pages.fakes_imports import imports
@@ -137,3 +140,15 @@ def test_known_columns_are_recognised_and_a_guess_never_gives_the_answer_away(tm
         made = read_mapping(toml_of(draft))
         assert made.entities["customer"] == shipped.entities["customer"]
         assert made.tokenise == shipped.tokenise
+
+
+def test_an_import_whose_process_was_killed_says_how_to_go_on(desk, open_page, tmp_path):
+    store, now = desk.imports._store, utc_now()
+    gone = Import("i", "mine.csv", "f:m", "Sparkov", "Ada", now - timedelta(hours=1), now, "", "o", rows=15_000)
+    store.save(replace(gone, saved_at=now - timedelta(minutes=3)))
+    at = open_page("admin", "import_data")
+    assert failed(at) == []
+    assert "The import of mine.csv by Ada was cut off" in text_of(at)
+    assert "15,000 rows of it are done and stay" in text_of(at)
+    store.save(replace(gone, saved_at=now))  # another process is at it
+    assert desk.imports.cut_off() is None

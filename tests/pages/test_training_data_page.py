@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from services.access import system
 from services.flow_steps import Flow, Step
 from services.training_data import JobState
+from services.training_data_jobs import JobNote
 from tests.pages.conftest import Open, failed, text_of
 from tests.pages.fakes_admin import equip
 from ui.training_data_draft import Draft
@@ -133,3 +135,13 @@ def test_s3_that_does_not_answer_is_said_and_nothing_breaks(open_page: Open, des
     at = open_page("admin", "training_data")
     assert failed(at) == []
     assert "S3 is not reachable" in text_of(at)
+
+
+def test_a_freeze_whose_process_was_killed_is_named_until_the_next_job(open_page: Open, desk: Any) -> None:
+    notes = equip(desk).training_stores["notes"]
+    began = datetime.now(UTC) - timedelta(minutes=3)
+    notes.put(JobNote("gone", "freeze", "Spring", "Ada *N*", began, began))
+    at = open_page("admin", "training_data")
+    assert failed(at) == []
+    assert [w.value for w in at.warning if "cut off" in w.value] != []
+    assert "Spring" in text_of(at) and "start it again" in text_of(at)

@@ -19,6 +19,7 @@ _PLAIN = (
     "flows",
     "flow_fits",
     "frozen_sets",
+    "training_data_jobs",
     "deployments",
     "audit",
     "workers",
