@@ -66,7 +66,7 @@ def learning(
 
 
 def overlay(
-    named: Sequence[tuple[str, pd.DataFrame]], *, colors: charts.Palette, height: int = 2 * HEIGHT
+    named: Sequence[tuple[str, pd.DataFrame]], *, colors: charts.Palette, height: int = HEIGHT + 60
 ) -> go.Figure:
     """The validation curves of several trainings, each named at its end; those without a curve are left out."""
     shown = [(name, frame[frame["validation"].notna()]) for name, frame in named]

@@ -40,11 +40,8 @@ def show(experiments: Sequence[Experiment], *, champion: str | None) -> None:
     a, b = known[st.session_state["retrain-a"]], known[st.session_state["retrain-b"]]
     if a.key == b.key:
         st.caption("Both are the same; choose another one.")
-    table, curves = st.columns([7, 4], gap="medium")
-    with table:
-        _table(a, b)
-    with curves:
-        _curves(a, b)
+    _table(a, b)
+    _curves(a, b)
 
 
 def _title(side: Side, champion: str | None) -> str:
@@ -81,8 +78,7 @@ def _table(a: Side, b: Side) -> None:
         column_config={
             "": st.column_config.TextColumn(width=68),
             "What": st.column_config.TextColumn(width=150),
-            **{name: st.column_config.TextColumn(alignment="right", width=136) for name in names},
-            "Difference": st.column_config.TextColumn(alignment="right", width=80),
+            **{name: st.column_config.TextColumn(alignment="right", width=136) for name in (*names, "Difference")},
         },
         alt="Settings, data and results of both, what differs first, with the second less the first",
     )

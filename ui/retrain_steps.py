@@ -19,7 +19,7 @@ from ui.retrain_request import CUSTOM, WINDOWS
 from ui.retrain_settings import Field
 from ui.retrain_state import seed, seed_setting
 
-SOURCES = {WINDOW: "Live window", FLOW: "Live window through a flow", FROZEN: "Frozen training set"}
+SOURCES = {WINDOW: "Live window", FLOW: "Through a flow", FROZEN: "Frozen set"}
 
 
 def name(draft: Draft, past: Sequence[Experiment], now: datetime, held: FrozenSet | None) -> None:

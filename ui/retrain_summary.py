@@ -11,6 +11,7 @@ from services.training import AUTOPILOT, TrainingRequest
 from services.training_survey import Survey
 from ui import format as fmt
 from ui import retrain_settings
+from ui.retrain_draft import FLOW, FROZEN
 from ui.retrain_request import Window
 
 METHOD_NAMES = {"xgboost": "XGBoost", AUTOPILOT: "Autopilot"}
@@ -22,10 +23,15 @@ MODE_NAMES = {
 TARGET = "label: 1 fraud, 0 genuine; without a verdict genuine once 7 days old"
 
 
-def data(wanted: TrainingRequest, span: Window, held: FrozenSet | None, flow_name: str | None) -> str:
+def data(wanted: TrainingRequest, span: Window, held: FrozenSet | None, flow_name: str | None, source: str) -> str:
+    """`source` as in a draft: what was asked for and not chosen yet is said."""
+    if source == FROZEN and held is None:
+        return "A frozen set, not chosen yet"
     days = f"{_day(span.start)} to {_day(span.end)} ({span.days:.0f} days)"
     if held is not None:
         return f"Frozen set {held.name}: {days}"
+    if source == FLOW and wanted.flow is None:
+        return f"{days}, through a flow, not chosen yet"
     if wanted.flow is not None:
         return f"{days}, through flow {flow_name or wanted.flow[0]}, version {wanted.flow[1]}"
     return days

@@ -60,6 +60,9 @@ def plan(draft: Draft, past: tuple[Experiment, ...], now: datetime, *, count: bo
 
 
 def show(now: datetime, past: tuple[Experiment, ...], *, person: Actor) -> None:
+    if asked := st.query_params.pop("frozen", None):  # a link to train on that set
+        retrain_state.clear()
+        retrain_state.save(Draft(source=FROZEN, frozen=asked, step=DATA))
     draft = retrain_state.absorb()
     made = plan(draft, past, now, count=draft.step in (DATA, REVIEW))
     _bar(made)
@@ -80,7 +83,7 @@ def show(now: datetime, past: tuple[Experiment, ...], *, person: Actor) -> None:
             st.button("Start over", key="retrain-clear", type="tertiary", on_click=retrain_state.clear)
         _summary(made, full=False)
         st.button(
-            "Review and start", key="retrain-review", icon=":material/fact_check:", on_click=_go, args=(REVIEW,),
+            "Review", key="retrain-review", icon=":material/fact_check:", on_click=_go, args=(REVIEW,),
             shortcut="Alt+V", width="stretch", help="Everything not chosen yet keeps what it has.",
         )  # fmt: skip
 
@@ -128,7 +131,7 @@ def _summary(made: Plan, *, full: bool) -> None:
     desk = services.training.endpoint_name
     lines = {
         "Name": (NAME, wanted.name),
-        "Data": (DATA, retrain_summary.data(wanted, span, made.held, _flow_name(wanted))),
+        "Data": (DATA, retrain_summary.data(wanted, span, made.held, _flow_name(wanted), made.draft.source)),
         "Labels": (DATA, f"As known on {span.cutoff:%d %b %Y, %H:%M} UTC"),
         "Rows": (DATA, retrain_summary.counts(made.counted, made.held)),
         "Target": (DATA, retrain_summary.TARGET),

@@ -9,7 +9,7 @@ import streamlit as st
 from services.flows import FlowVersion
 from services.frozen_sets import FrozenSet
 from services.training_data_import import Imported
-from ui import errors, page, session, wiring
+from ui import errors, navigation, page, session, wiring
 from ui import format as fmt
 from ui.training_data_draft import Draft
 
@@ -52,6 +52,11 @@ def listed(sets: tuple[FrozenSet, ...], now: datetime) -> None:
     if not sets:
         page.empty("Nothing is frozen yet", "A frozen set fixes rows, labels and flow, so that models can be compared.")
         return
+    newest = sets[0]
+    st.page_link(
+        navigation.file_of("retrain"), label=f"Train on {newest.name}", icon=":material/model_training:",
+        query_params={"view": "new", "frozen": newest.frozen_id},
+    )  # fmt: skip
     st.dataframe(
         [_row(item, now) for item in sets],
         hide_index=True,

@@ -44,6 +44,8 @@ ZOOMED = {"width": VIEW["width"] // 2, "height": VIEW["height"] // 2}
 WAYS = {
     ("live_scoring", "light"): ("What if", "Pasted JSON", "File of payments"),
     ("live_scoring", "dark"): ("What if",),
+    ("retrain", "light"): ("2 Data", "5 Review", "Compare", "Experiments"),
+    ("retrain", "dark"): ("Experiments",),
 }
 MAIN_ACTION = {
     "queue": re.compile("Start with the first"),
@@ -51,13 +53,15 @@ MAIN_ACTION = {
     "live_scoring": re.compile("Score"),
     "fraud_rates": re.compile("Export"),
     "training_data": re.compile("Import"),
-    "retrain": re.compile("Start|Train"),
+    "retrain": re.compile("Next|Start training"),
     "backtest": re.compile("Run"),
     "deploy": re.compile("Deploy|Roll back"),
 }
 
 
 def address(screen: str, stack: Any) -> str:
+    if screen == "retrain":
+        return "retrain?view=new"
     return screen if screen != "transaction" else f"transaction?id={an_open_alert(stack)}"
 
 

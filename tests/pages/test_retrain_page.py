@@ -183,6 +183,14 @@ def test_a_frozen_set_is_learned_from_as_it_is(open_page: Open, desk: Any) -> No
     assert (made.frozen, made.frozen_sha256, made.snapshot_id) == (held.frozen_id, held.sha256, held.snapshot_id)
 
 
+def test_a_link_brings_a_frozen_set_along(open_page: Open, desk: Any) -> None:
+    at = open_page("admin", "retrain", view="new", frozen="set-gone")
+    assert failed(at) == []
+    assert (step_of(at), at.segmented_control(key="retrain_source").value) == (1, "frozen")
+    assert "frozen" not in at.query_params
+    assert "Nothing is frozen yet" in text_of(at)
+
+
 def test_the_address_names_the_experiment_and_an_unknown_one_is_said(open_page: Open, desk: Any) -> None:
     at = open_page("admin", "retrain", id="exp-2026-0005")
     assert "XGBoost 90 days, round 5" in text_of(at)
