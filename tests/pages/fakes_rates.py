@@ -88,16 +88,21 @@ def _days(table: pa.Table, column: str) -> dict[date, Day]:
     return found
 
 
+@cache
+def _tables(now: datetime, *, empty: bool) -> Mapping[str, Mapping[date, Day]]:
+    transactions, rollup = history(now), _rollup(now)
+    if empty:
+        transactions, rollup = transactions.slice(0, 0), rollup.slice(0, 0)
+    return {TRANSACTIONS_TABLE.name: _days(transactions, "event_time"), RATES_TABLE.name: _days(rollup, "hour")}
+
+
 class MemoryLake:
     """`services.lake.LakeReader` and `services.lake_engine.Scan` over two tables, one snapshot of each."""
 
     SNAPSHOT = 7_313_984_112_604_771_840
 
-    def __init__(self, faults: Faults, transactions: pa.Table, rollup: pa.Table, *, current_to: datetime) -> None:
-        self._faults, self._current_to = faults, current_to
-        self._tables = {
-            TRANSACTIONS_TABLE.name: _days(transactions, "event_time"), RATES_TABLE.name: _days(rollup, "hour"),
-        }  # fmt: skip
+    def __init__(self, faults: Faults, tables: Mapping[str, Mapping[date, Day]], *, current_to: datetime) -> None:
+        self._faults, self._current_to, self._tables = faults, current_to, tables
 
     def state(self, name: str) -> TableState | None:
         self._faults.check("S3")
@@ -134,10 +139,7 @@ class AskedRates(Rates):
 
     def __init__(self, faults: Faults, *, empty: bool = False) -> None:
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-        transactions, rollup = history(now), _rollup(now)
-        if empty:
-            transactions, rollup = transactions.slice(0, 0), rollup.slice(0, 0)
-        lake = MemoryLake(faults, transactions, rollup, current_to=now)
+        lake = MemoryLake(faults, _tables(now, empty=empty), current_to=now)
         super().__init__(Lake(lake), _Engine(lake))  # type: ignore[arg-type]
         self.asked: list[RatesQuery] = []
         self.drilled: list[tuple[RatesQuery, bool]] = []
