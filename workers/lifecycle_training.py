@@ -68,14 +68,11 @@ class ExperimentSteps:
         return self._end(experiment, S.FAILED, reason)
 
     def _requested(self, experiment: Experiment) -> Experiment:
-        missing = [
-            name
-            for name, value in (
-                ("FRAUD_DESK_TRAINING_IMAGE", self._compute.image),
-                ("FRAUD_DESK_SAGEMAKER_ROLE", self._compute.role_arn),
-            )
-            if not value
-        ]
+        needed = {
+            "FRAUD_DESK_TRAINING_IMAGE": self._compute.image,
+            "FRAUD_DESK_SAGEMAKER_ROLE": self._compute.role_arn,
+        }
+        missing = [name for name, value in needed.items() if not value]
         if missing:
             return self.fail(experiment, f"Set {' and '.join(missing)} to train models.")
         if experiment.frozen is not None:  # its snapshots are kept under its own name

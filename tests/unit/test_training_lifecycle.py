@@ -170,6 +170,16 @@ def test_it_waits_for_the_lake_and_gives_up_with_a_sentence() -> None:
     assert world.lake.pins == []
 
 
+def test_a_frozen_set_waits_for_no_lake_and_pins_nothing_anew() -> None:
+    world = World()
+    world.lake.behind_says = "The lake is 3 min behind."
+    world.store.held[ID] = replace(world.store.held[ID], frozen="set-1", snapshot_id=5)
+    world.worker().step(world.store.held[ID])
+    made = world.store.held[ID]
+    assert (made.state, made.snapshot_id, world.lake.pins) == (S.PREPARING, 5, [])
+    assert made.timeline[-1].message == "Taking the rows of the frozen set set-1"
+
+
 def test_the_snapshots_are_remembered_before_they_are_pinned() -> None:
     world = World()
     world.step()
