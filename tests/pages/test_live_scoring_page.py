@@ -21,9 +21,10 @@ from services.errors import Denied, InvalidData
 from services.features import plan_of
 from services.live_scoring import LiveScoring
 from services.scoring_runs_rows import REQUIRED
+from services.scoring_runs_write_back import Written
 from tests.pages import fakes
 from tests.pages.conftest import Open, failed, text_of
-from ui import score_parts, scoring_csv, scoring_form, scoring_mapped
+from ui import score_parts, scoring_csv, scoring_form, scoring_mapped, scoring_run_write_back
 
 HEADER = ",".join(REQUIRED)
 ANALYST = Actor("s-analyst", "Analyst Person", Role.ANALYST)
@@ -292,6 +293,17 @@ def test_a_files_scores_are_written_onto_the_transactions_they_are_of_by_those_w
     assert desk.store.items[other.transaction_id] == other
     with pytest.raises(Denied):
         desk.file_write_back.start(desk.scoring_runs.runs(actor=ANALYST)[0].run_id, actor=ANALYST)
+
+
+def test_what_was_not_written_to_its_end_says_why_and_how_much_is_left() -> None:
+    at = datetime(2026, 6, 1, tzinfo=UTC)
+    stopped = Written(
+        "r", "o", "Ada", at, at, 30, state=RunState.CANCELLED, rows=10, written=4, absent=6, alerts=1
+    )  # fmt: skip
+    said = "4 scores written back, left as they were: 6 not found. 1 alert was opened. 20 are left to do."
+    assert scoring_run_write_back.sentence(stopped, interrupted=False) == f"It was stopped. {said}"
+    cut = replace(stopped, state=RunState.RUNNING)
+    assert scoring_run_write_back.sentence(cut, interrupted=True) == f"Its process is gone. {said}"
 
 
 @pytest.mark.parametrize(
