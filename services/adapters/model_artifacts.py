@@ -73,9 +73,9 @@ def _file(body: Any, name: str) -> bytes:
         raise InvalidData("The model artifact is not a readable model.tar.gz.") from error
     if name == METADATA:
         raise InvalidData(
-            f"The model artifact has no {METADATA}: the desk's training code did not make it (AWS's own Autopilot makes "
-            "such artifacts), so its features and thresholds are not known. Nothing was registered; train with method "
-            "XGBoost."
+            f"The model artifact has no {METADATA}: the desk's training code did not make it (AWS's own Autopilot "
+            "makes such artifacts), so its features and thresholds are not known. Nothing was registered; train with "
+            "method XGBoost."
         )
     raise InvalidData(f"The model artifact has no {name}.")
 
