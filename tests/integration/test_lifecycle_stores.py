@@ -77,6 +77,7 @@ def test_a_search_is_read_as_it_was_written(experiments: ExperimentStore) -> Non
     written = experiment(
         method="autopilot", autopilot=Autopilot("AUTO", 5, 900), candidates=found, flow=("flow-1", 3),
         features=("amount",), auto_deploy=True, endpoint_name="fraud-desk", deployment_id="dep-1",
+        frozen="set-1", frozen_sha256="ab",
     )  # fmt: skip
     experiments.insert(written, audit=entry("a-1"))
     assert experiments.get("exp-1") == written
@@ -86,6 +87,7 @@ def test_a_record_of_before_flows_and_searches_still_loads(db: Db) -> None:
     store = MongoExperiments(db)
     store.insert(experiment(), audit=entry("a-1"))
     later = ("target", "features", "flow", "endpoint_name", "auto_deploy", "autopilot", "candidates", "deployment_id")
+    later = (*later, "frozen", "frozen_sha256")
     db["experiments"].update_one({"_id": "exp-1"}, {"$unset": dict.fromkeys(later, "")})
     assert store.get("exp-1") == experiment()
 
@@ -126,6 +128,17 @@ def test_in_service_lists_only_what_reached_the_endpoint_latest_first(deployment
         ended = deployment(key, state=state, finished_at=NOW + timedelta(minutes=n))
         deployments.save(ended, audit=entry(f"{key}:end"))
     assert [d.deployment_id for d in deployments.in_service(10)] == ["dep-2", "dep-0"]
+
+
+def test_each_endpoint_has_its_own_deployments_and_those_of_before_are_the_desks(db: Db) -> None:
+    store = MongoDeployments(db)
+    for key, where in (("dep-1", ""), ("dep-2", "trial")):
+        made = deployment(key, endpoint_name=where)
+        store.insert(made, limits=LIMITS, audit=entry(f"{key}:deploy"))
+        store.save(replace(made, state=DeploymentState.IN_SERVICE, finished_at=NOW))
+    db["deployments"].update_one({"_id": "dep-1"}, {"$unset": {"endpoint_name": ""}})
+    assert [d.deployment_id for d in store.in_service(10)] == ["dep-1"]
+    assert [d.endpoint_name for d in store.in_service(10, "trial")] == ["trial"]
 
 
 def test_request_thresholds_and_audit_are_written_together_or_not_at_all(db: Db) -> None:
