@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,9 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="package")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def desk(state_folder: Path) -> Iterator[Desk]:
     """The desk from nothing: set up, trained, deployed, with live traffic."""
-    state: Path = tmp_path_factory.mktemp("e2e") / "state"
-    started = Desk.start(state, extra={"FRAUD_DESK_HISTORY": HISTORY, "FRAUD_DESK_RATE": "2"})
+    started = Desk.start(state_folder, extra={"FRAUD_DESK_HISTORY": HISTORY, "FRAUD_DESK_RATE": "2"})
     try:
         started.wait_ready(280)
         yield started
@@ -65,13 +65,18 @@ def signed_in(desk: Desk, chromium: Any) -> Iterator[Callable[[str], Any]]:
 def stack(desk: Desk) -> Any:
     """The services of the running desk, as its own processes see them."""
     from services import bootstrap
+    from services.adapters.mongo.client import connect
     from services.settings import Settings
+    from tests.young_desk import review_a_fifth
 
     patch = pytest.MonkeyPatch()
     patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the credentials of whoever made a client first
     for name, value in desk.stack_environment().items():
         patch.setenv(name, value)
-    built = bootstrap.build(Settings.from_environment())
+    settings = Settings.from_environment()
+    with closing(connect(settings).client) as client:
+        review_a_fifth(client[settings.database])
+    built = bootstrap.build(settings)
     yield built
     built.close()
     patch.undo()

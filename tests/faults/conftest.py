@@ -22,15 +22,15 @@ from tests.faults.checks import Desk
 from tests.faults.load import Load
 from tests.faults.stack import Stack
 from tests.faults.viewer import Viewer
+from tests.young_desk import review_a_fifth
 
 # Enough of it that the later part of the first training window has frauds whatever the day.
 HISTORY, RATE, SEED = 20_000, 2.0, 20260601
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    state: Path = tmp_path_factory.mktemp("faults") / "state"
-    started = Stack(state, history=HISTORY, rate=RATE)
+def stack(state_folder: Path) -> Iterator[Stack]:
+    started = Stack(state_folder, history=HISTORY, rate=RATE)
     try:
         started.up()
         yield started
@@ -69,6 +69,7 @@ def desk(settings: Settings) -> Iterator[Desk]:
 @pytest.fixture(scope="package")
 def load(settings: Settings, desk: Desk) -> Iterator[Load]:
     db = connect(settings)
+    review_a_fifth(db)
     transactions, cases = Transactions(MongoTransactionStore(db)), Cases(MongoCaseStore(db))
     intake = Intake(MongoIntakeStore(db))
     yield Load(transactions, cases, intake, region=settings.region, function=settings.intake_function, seed=SEED)
