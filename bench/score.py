@@ -84,12 +84,12 @@ def _measure() -> list[Figure]:
         *_pair("endpoint by boto3, embedded server", http, "model only", model),
         *_pair("endpoint by boto3, embedded server", http, "bare HTTP to it", bare_http, limit=ENDPOINT_MS),
         *_pair("front door to stored score", stored, "insert, event, update", bare, limit=FRONT_DOOR_MS),
-        _goal(
+        figure(
             f"front door to a stored alert with its reasons ({alerted} of {len(burst)}) p99",
             percentile(burst, 0.99),
-            "p50",
-            median(burst),
-            FRONT_DOOR_MS,
+            "ms",
+            peer="p50",
+            peer_value=median(burst),
         ),
         *front_door_parts.measure(settings, db, samples, FRONT_DOOR),
     ]
