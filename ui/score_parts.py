@@ -93,9 +93,8 @@ def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette, narrow: b
         return charts.empty("No reasons were kept for this score", colors=colors, height=120)
     ordered = sorted(reasons, key=lambda r: abs(r.contribution))
     each = 44 if narrow else 34
-    chart = charts.figure(
-        colors=colors, height=44 + each * len(ordered), x_title="Contribution to the score (log-odds)"
-    )
+    title = "Log-odds" if narrow else "Contribution to the score (log-odds)"
+    chart = charts.figure(colors=colors, height=44 + each * len(ordered), x_title=title)
     chart.add_bar(
         x=[r.contribution for r in ordered],
         y=[_lines(r.text) if narrow else _short(r.text) for r in ordered],
@@ -120,7 +119,7 @@ def reason_chart(reasons: Sequence[Reason], *, colors: charts.Palette, narrow: b
 
 def _lines(text: str) -> str:
     """At most two lines."""
-    parts = textwrap.wrap(text, 26, max_lines=2, placeholder=" …")
+    parts = textwrap.wrap(text, 34, max_lines=2, placeholder=" …")
     return "<br>".join(_short(part) for part in parts)
 
 
