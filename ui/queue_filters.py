@@ -128,6 +128,8 @@ def face(name: str, values: Sequence[str]) -> str:
 def _choice(name: str, key: str, options: tuple[str, ...], on_change: Callable[[], None]) -> tuple[str, ...]:
     now = [v for v in st.session_state.get(key) or [] if isinstance(v, str)]
     known = tuple(dict.fromkeys((*options, *now)))
+    if not known:
+        return ()  # data of one's own need not have it at all
     with st.popover(face(name, now), key=f"{key}_popover"):
         picked = st.pills(
             name, known, selection_mode="multi", key=key, bind="query-params", on_change=on_change, format_func=_label,

@@ -72,13 +72,18 @@ def groups(t: Transaction) -> dict[str, list[Line]]:
             ("E-mail", f"@{device['email_domain']}" if device.get("email_domain") else None),
             ("Browser", device.get("user_agent_family")),
         ),
-        "Attributes": _lines(*((str(k), v) for k, v in t.attributes.items())),
+        "Attributes": _lines(*((fmt.word(str(k)), _plain(v)) for k, v in t.attributes.items())),
     }
     return {name: lines for name, lines in found.items() if lines}
 
 
 def _lines(*pairs: tuple[str, Any]) -> list[Line]:
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of imported columns are stored as floating point: whole ones are shown as such."""
+    return f"{value:,.10g}" if isinstance(value, float) else value
 
 
 def _category(merchant: Mapping[str, Any]) -> str | None:
@@ -103,10 +108,14 @@ def profile(p: CustomerProfile, t: Transaction, now: datetime) -> None:
         ("Payments in 90 days", fmt.count(p.transactions_90d), f"First seen {fmt.utc(p.first_seen)}"),
         ("Usual amount", fmt.money_short(mean, t.currency, t.exponent), "Mean of the last 90 days"),
         ("This one", fmt.MISSING if factor is None else f"{factor:,.1f}×", "This amount against the usual one"),
-        ("Countries", fmt.count(len(p.countries)), ", ".join(p.countries) or "None"),
+        ("Countries", fmt.count(len(p.countries)), ", ".join(p.countries)),
         ("Devices", fmt.count(p.devices), "Different devices in 90 days"),
         ("Fraud before", fmt.count(p.fraud_labels), "Payments labelled fraud in 90 days"),
     )
+    # Data of one's own need not say countries and devices; 0 of them would read as a finding.
+    absent = {"Countries"} if not p.countries else set()
+    absent |= {"Devices"} if not p.devices else set()
+    figures = tuple(figure for figure in figures if figure[0] not in absent)
     for cell, (name, value, help_) in zip(st.columns(len(figures)), figures, strict=True):
         cell.metric(name, value, help=fmt.literal(help_))
 
