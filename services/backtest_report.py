@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -107,12 +107,6 @@ class Report:
 def number(value: float) -> float | None:
     """A metric for JSON: nan is None."""
     return None if math.isnan(value) else round(float(value), 6)
-
-
-def folds_table(folds: Iterable[FoldResult]) -> tuple[list[str], list[list[Any]]]:
-    """(columns, rows) for CSV."""
-    names = [field.name for field in fields(FoldResult)]
-    return names, [[getattr(fold, name) for name in names] for fold in folds]
 
 
 def as_text(report: Report) -> str:

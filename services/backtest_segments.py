@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,6 @@ def segments(data: Portfolio, tested: list[Tested], *, k: int) -> tuple[Segment,
         for name in _names(values, data, tested):
             out.append(_segment(dimension, name, values, data, tested, looked))
     return tuple(out)
-
-
-def as_records(found: tuple[Segment, ...]) -> list[dict[str, Any]]:
-    return [asdict(segment) for segment in found]
 
 
 def amount_bands(amounts_minor: NDArray[np.int64]) -> NDArray[Any]:

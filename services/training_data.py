@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -214,10 +214,6 @@ class TrainingData:
         """Newest first."""
         return self._frozen.recent(limit)
 
-    def frozen_set(self, frozen_id: str) -> FrozenSet:
-        """NotFound."""
-        return self._frozen.get(frozen_id)
-
     def job(self) -> Job | None:
         """The job under way, else the last one of this process."""
         return self._job
@@ -264,8 +260,3 @@ class TrainingData:
     def _say(self, words: str, fraction: float) -> None:
         assert self._job is not None
         self._job = replace(self._job, words=words, fraction=fraction)
-
-
-def columns_offered(imported: Imported) -> Sequence[str]:
-    """Features first, then what else can be read of a transaction."""
-    return (*imported.features, *imported.raw)
