@@ -109,6 +109,15 @@ def test_the_set_made_again_from_its_snapshots_has_the_same_bytes(desk: Any) -> 
     assert again == {key: body for key, body in objects.items() if key.startswith(desk.made.prefix)}
 
 
+def test_a_flow_that_leaves_nothing_to_learn_from_is_said_before_a_job_starts(desk: Any) -> None:
+    flows = desk.flows
+    still = Flow(("amount_minor",), (Step("clip", {"column": "amount_minor", "low": 1e9, "high": 2e9}),))
+    held = flows.save(still, name="Still", note="", actor=ADMIN)
+    experiment = replace(asked(desk), frozen=None, flow=(held.flow_id, held.version))
+    with pytest.raises(InvalidData, match="Every feature is the same in all transactions to train on"):
+        build_for(experiment, desk.training_data._lake, {}.__setitem__, flows=desk.training_stores["flows"])
+
+
 def test_a_name_is_given_once_but_again_after_a_failure(desk: Any) -> None:
     store = MemoryExperiments()
     training = Training(store=store, logs=Logs(), clock=Clock(desk.now))
