@@ -26,6 +26,8 @@ SHIPPED = Path(__file__).parents[1] / "mappings"
 SAMPLE_ROWS = 2_000
 _FEW = 30
 _MANY = 200
+# A column is one of numbers or dates where most of its values are: real files have bad rows, short ones a few of ten.
+_MOST = 0.8
 _FRAUD_WORDS = ("1", "fraud", "yes", "y", "t", "chargeback", "bad")
 # What a name says, most telling first: (pattern over the name in small letters with _ between words, role, kind).
 _NAMES: tuple[tuple[str, Role, str], ...] = (
@@ -38,7 +40,7 @@ _NAMES: tuple[tuple[str, Role, str], ...] = (
     (r"(home_|customer_|cust_)?(lon|long|lng|longitude)", Role.HOME_LON, ""),
     (r"currency(_code)?|ccy", Role.CURRENCY, ""),
     (r"((transaction|tx|trans|payment|purchase|order)_?)?(amount|amt|value|total)(_usd|_eur)?", Role.AMOUNT, ""),
-    (r"customer(_?id)?|client(_?id)?|account(_?id)?|cust(_?id)?|user(_?id)?|payer(_?id)?|sender(_?id)?|name_?orig|cc_?num"
+    (r"(customer|client|account|cust|user|payer|sender)(_?(id|ref|no|number))?|name_?orig|cc_?num"
      r"|card_?number", Role.ENTITY, "customer"),
     (r"card(_?(id|token|hash))?|pan", Role.ENTITY, "card"),
     (r"merchant(_?(id|name))?|shop(_?id)?|store(_?id)?|seller(_?id)?|vendor(_?id)?", Role.ENTITY, "merchant"),
@@ -114,9 +116,9 @@ def _facts(words: Sequence[str], rows: int) -> _Facts:
     numbers = [number for word in some if (number := _number(word)) is not None]
     return _Facts(
         len(words), len(distinct), rows, distinct[:1000],
-        numeric=bool(some) and len(numbers) >= 0.95 * len(some),
+        numeric=bool(some) and len(numbers) >= _MOST * len(some),
         whole=all(number.is_integer() for number in numbers),
-        dated=bool(some) and sum(map(_is_date, some)) >= 0.95 * len(some),
+        dated=bool(some) and sum(map(_is_date, some)) >= _MOST * len(some),
         cards=bool(some) and sum(len(word) > 12 and holds_card_number(word) for word in some) > 0.5 * len(some),
     )  # fmt: skip
 

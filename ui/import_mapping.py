@@ -148,6 +148,15 @@ def _label_fields(draft: Draft, key: str) -> Draft:
     return replace(draft, fraud=words, delay_days=delay)
 
 
+# What the mapping's own words mean for somebody who fills in the table.
+_ASKED = {
+    "[time] column is missing": "Which column is the time of the payment? Set it to 'time' under Used as.",
+    "[amount] column is missing": "Which column is the amount? Set it to 'amount' under Used as.",
+    "[entities] customer is missing: name the column of who pays": "Which column says who pays? Set it to 'entity' "
+    "under Used as, and its name to 'customer'.",
+}
+
+
 def parsed(text: str) -> Mapping | None:
     """The mapping, or None with every problem shown."""
     try:
@@ -158,7 +167,8 @@ def parsed(text: str) -> Mapping | None:
         )
         errors.show(InvalidData(sentence or error.message))
         if sentence:
-            st.markdown("\n".join(f"- {fmt.literal(problem.message)}" for problem in error.problems))
+            said = (_ASKED.get(problem.message, problem.message) for problem in error.problems)
+            st.markdown("\n".join(f"- {fmt.literal(sentence)}" for sentence in said))
         return None
 
 

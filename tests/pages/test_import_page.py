@@ -152,3 +152,31 @@ def test_an_import_whose_process_was_killed_says_how_to_go_on(desk, open_page, t
     assert "15,000 rows of it are done and stay" in text_of(at)
     store.save(replace(gone, saved_at=now))  # another process is at it
     assert desk.imports.cut_off() is None
+
+
+BAD_ROWS = """when,payer_ref,shop,total,ccy,chargeback
+2026-01-20 10:00:00,C1,Shop A,12.50,USD,no
+2026-01-20 10:05:00,C2,Shop B,not a number,USD,no
+2026-13-40 10:05:00,C2,Shop B,10,USD,no
+2026-01-20 11:00:00,,Shop A,15.00,USD,yes
+2026-01-20 12:00:00,C3,4111111111111111,15.00,USD,yes
+2026-01-20 13:00:00,C3,Shop C,19.99,USD,yes
+2026-01-20 14:00:00,C4,Shop D,5.00,USD,no
+"""
+
+
+def test_a_short_file_with_bad_rows_is_still_understood(desk, open_page):
+    at = handed(open_page("admin", "import_data"), "mine.csv", BAD_ROWS.encode())
+    assert failed(at) == []
+    assert "3 of the first 7 rows can be imported" in text_of(at)
+    at.button(key="import-start").click().run()
+    assert desk.imports.wait(20).state.state is ImportState.DONE
+    state = desk.imports.latest().state
+    assert (state.accepted, state.refused, state.labels) == (3, 4, 3)
+
+
+def test_a_file_that_cannot_be_understood_asks_in_the_words_of_the_table(open_page):
+    at = handed(open_page("admin", "import_data"), "mine.csv", b"a,b,c\nx,y,z\nu,v,w\n")
+    assert failed(at) == []
+    assert "Which column is the time of the payment?" in text_of(at)
+    assert "Which column says who pays?" in text_of(at)
