@@ -104,7 +104,7 @@ def profile(p: CustomerProfile, t: Transaction, now: datetime) -> None:
     """This customer's own normal over 90 days, against which the payment stands out."""
     mean = None if p.mean_amount_minor is None else round(p.mean_amount_minor)
     factor = t.amount_minor / p.mean_amount_minor if p.mean_amount_minor else None
-    figures = (
+    figures: tuple[tuple[str, str, str], ...] = (
         ("Payments in 90 days", fmt.count(p.transactions_90d), f"First seen {fmt.utc(p.first_seen)}"),
         ("Usual amount", fmt.money_short(mean, t.currency, t.exponent), "Mean of the last 90 days"),
         ("This one", fmt.MISSING if factor is None else f"{factor:,.1f}×", "This amount against the usual one"),

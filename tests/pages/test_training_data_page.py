@@ -144,4 +144,5 @@ def test_a_freeze_whose_process_was_killed_is_named_until_the_next_job(open_page
     at = open_page("admin", "training_data")
     assert failed(at) == []
     assert [w.value for w in at.warning if "cut off" in w.value] != []
-    assert "Spring" in text_of(at) and "start it again" in text_of(at)
+    assert "Spring" in text_of(at)
+    assert "start it again" in text_of(at)
