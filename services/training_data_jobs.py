@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 5.0
 # Without a beat for this long the process is gone.
 CUT_OFF_AFTER = timedelta(seconds=30)
+WORTH_TELLING = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,9 @@ def noted(notes: JobNotes, note: JobNote, clock: Callable[[], datetime]) -> Iter
 
 
 def cut_off(notes: JobNotes, now: datetime) -> JobNote | None:
-    """The last job whose process went away under it. Unavailable."""
+    """The last job of the last day whose process went away under it. Unavailable."""
     note = notes.newest()
-    return note if note is not None and now - note.beat_at > CUT_OFF_AFTER else None
+    return note if note is not None and CUT_OFF_AFTER < now - note.beat_at < WORTH_TELLING else None
 
 
 def _now(note: JobNote, at: datetime) -> JobNote:
