@@ -33,6 +33,8 @@ SUFFIXES = (
     "age_days",
 )
 CATEGORY_SUFFIXES = ("fraud_rate_28d",)
+# More frauds than this are searched, fewer are counted one by one.
+_MANY = 24
 
 
 # Of an entity: its id, or offline a code that stands for it.
@@ -117,6 +119,10 @@ def others(seen: dict[str, list[Any]], at: int, window_ms: int, name: Name | Non
 def recent_frauds(frauds: list[list[Any]], at: int) -> tuple[int, int, int]:
     """Frauds that became known in the last day, 7 and 28 days."""
     month, week, day = at - 28 * DAY_MS, at - 7 * DAY_MS, at - DAY_MS
+    if len(frauds) > _MANY:
+        end = bisect_right(frauds, at, key=_known)
+        since = [bisect_left(frauds, moment, 0, end, key=_known) for moment in (day, week, month)]
+        return end - since[0], end - since[1], end - since[2]
     in_month = in_week = in_day = 0
     for entry in reversed(frauds):
         known = entry[1]
@@ -127,6 +133,10 @@ def recent_frauds(frauds: list[list[Any]], at: int) -> tuple[int, int, int]:
             in_week += known >= week
             in_day += known >= day
     return in_day, in_week, in_month
+
+
+def _known(entry: list[Any]) -> Any:
+    return entry[1]
 
 
 def _clean(s: State, at: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from math import isnan
 
 import pytest
 
+from services.features.counterparty import recent_frauds
 from tests.unit.feature_events import DAY, HOUR, after, at, verdict
 
 
@@ -102,3 +104,13 @@ def test_an_older_fraud_verdict_only_moves_the_moment_back() -> None:
     f = after([fraud], at(0), [verdict(fraud, -1 * DAY), verdict(fraud, -8 * DAY)])
     assert (f["terminal_frauds_7d"], f["terminal_frauds_28d"]) == (0, 1)
     assert f["terminal_fraud_rate_28d"] == pytest.approx(1 / (1 + 5))
+
+
+@pytest.mark.parametrize("count", [0, 3, 24, 25, 64])
+def test_frauds_are_counted_alike_however_many_are_known(count: int) -> None:
+    r = random.Random(count)
+    for _ in range(50):
+        known = sorted(r.randrange(40) * DAY + r.choice([-1, 0, 0, 1]) for _ in range(count))
+        at_ms = r.randrange(42) * DAY
+        expected = tuple(sum(at_ms - days * DAY <= moment <= at_ms for moment in known) for days in (1, 7, 28))
+        assert recent_frauds([["t", moment, 0, 1] for moment in known], at_ms) == expected
