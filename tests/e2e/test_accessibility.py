@@ -34,8 +34,8 @@ STREAMLIT: Mapping[str, tuple[str, ...]] = {
         # The chosen option is the primary colour on a tint of itself. In the dark no colour has 4.5:1 there and, as the
         # ground of a main button, under white text too; the option is also marked by its border and its state.
         '[data-testid="stButtonGroup"] button[data-selected="true"]',
-        # The value above a slider's handle is the primary colour, which in the dark is the ground of white text too; the
-        # value is also the handle's for whoever does not see it.
+        # The value above a slider's handle is the primary colour, which in the dark is the ground of white text too;
+        # the handle itself says it as well.
         '[data-testid="stSliderThumbValue"]',
     ),
 }
