@@ -61,7 +61,7 @@ def settings(stack: Stack) -> Iterator[Settings]:
 
 @pytest.fixture(scope="package")
 def desk(settings: Settings, screens: Screens) -> Iterator[Desk]:
-    """After the screens, and so closed before them: they may hold the stack, and to leave one that is gone takes 20 s."""
+    """After the screens, and so closed before them: with them the stack may end, and to leave a dead one takes 20 s."""
     db = connect(settings, timeout_seconds=20)
     yield Desk(settings, db)
     db.client.close()
