@@ -12,7 +12,6 @@ import hashlib
 import logging
 import shutil
 import tempfile
-import threading
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,6 +24,7 @@ from typing import IO, Any, Protocol
 from services.access import Actor, Permission, require
 from services.domain.states import RunState
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
+from services.run_threads import RunThreads
 from services.scoring import Assessment
 from services.scoring_runs_count import count_lines
 from services.scoring_runs_files import REFUSED, RESULTS, RunFiles, write_csv, write_parquet
@@ -86,8 +86,7 @@ class ScoringRuns:
     ) -> None:  # fmt: skip
         self._store, self._files, self._scorer, self._rows = store, files, scorer, rows
         self._clock, self._batch_rows, self._backoff = clock, batch_rows, backoff_seconds
-        self._closing = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads = RunThreads("scoring")
 
     def columns(self) -> tuple[str, ...]:
         """The columns of a file as they are usually named."""
@@ -189,19 +188,14 @@ class ScoringRuns:
 
     def wait(self, run_id: str, seconds: float) -> None:
         """Until this process works on the run no more, at most this long."""
-        if (thread := self._threads.get(run_id)) is not None:
-            thread.join(seconds)
+        self._threads.wait(run_id, seconds)
 
     def close(self) -> None:
         """End all work within a batch; the runs can be taken up again."""
-        self._closing.set()
-        for thread in list(self._threads.values()):
-            thread.join(10.0)
+        self._threads.close()
 
     def _go(self, run: ScoringRun) -> None:
-        thread = threading.Thread(target=self._work, args=(run,), name=f"scoring-{run.run_id[:8]}", daemon=True)
-        self._threads[run.run_id] = thread
-        thread.start()
+        self._threads.start(run.run_id, partial(self._work, run))
 
     def _work(self, run: ScoringRun) -> None:
         work = _Work(self, run)
@@ -209,7 +203,7 @@ class ScoringRuns:
             work.through()
             work.end(RunState.DONE)
         except _Stopped:
-            work.end(RunState.CANCELLED, "The desk was stopped." if self._closing.is_set() else None)
+            work.end(RunState.CANCELLED, "The desk was stopped." if self._threads.closing.is_set() else None)
         except Conflict as error:
             log.warning("scoring_run.taken_over run=%s: %s", run.run_id, error.message)
         except ServiceError as error:
@@ -217,8 +211,6 @@ class ScoringRuns:
         except Exception:  # nobody waits for this thread: without this the run would seem under way
             log.exception("scoring_run.broke run=%s", run.run_id)
             work.end(RunState.FAILED, "A fault of the desk ended it; its log has the details.")
-        finally:
-            self._threads.pop(run.run_id, None)
 
 
 class _Work:
@@ -250,7 +242,7 @@ class _Work:
     def _save(self, run: ScoringRun) -> None:
         cancel = self._desk._store.commit(run)
         self.run = run
-        if (cancel or self._desk._closing.is_set()) and run.state is RunState.RUNNING:
+        if (cancel or self._desk._threads.closing.is_set()) and run.state is RunState.RUNNING:
             raise _Stopped
 
     def _wait(self, error: Unavailable, seconds: float) -> None:
@@ -259,7 +251,7 @@ class _Work:
             self._save(waiting)
         except Unavailable:
             log.warning("scoring_run.waits run=%s: %s", self.run.run_id, error.message)
-        if self._desk._closing.wait(seconds):
+        if self._desk._threads.closing.wait(seconds):
             raise _Stopped
 
     def end(self, state: RunState, trouble: str | None = None) -> None:

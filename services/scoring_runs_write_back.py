@@ -11,7 +11,6 @@ written before is as new as the file's and counts as such. Other processes are k
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from services.access import Actor
 from services.domain.states import AlertStatus, RunState
 from services.errors import Conflict, InvalidData, NotFound, ServiceError, Unavailable
 from services.live_scoring_write_back import WriteBack
+from services.run_threads import RunThreads
 from services.scoring_runs import ScoringRuns
 from services.scoring_runs_files import RunFiles
 from services.scoring_runs_patience import BACKOFF_SECONDS, patiently
@@ -159,8 +159,7 @@ class FileWriteBack:
     ) -> None:  # fmt: skip
         self._runs, self._files, self._store, self._door = runs, files, store, door
         self._clock, self._backoff = clock, backoff_seconds
-        self._closing = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
+        self._threads = RunThreads("write-back")
 
     def allowed(self, actor: Actor) -> bool:
         return self._door.allowed(actor)
@@ -192,11 +191,7 @@ class FileWriteBack:
             )  # fmt: skip
         self._store.take(written, former=former)
         self._door.note(f"{run_id}:{owner[:12]}", actor, {"scores": run.scored, "file": run.file_name}, "requested")
-        thread = threading.Thread(
-            target=self._work, args=(run, written, actor), name=f"write-back-{run_id[:8]}", daemon=True
-        )
-        self._threads[run_id] = thread
-        thread.start()
+        self._threads.start(run_id, partial(self._work, run, written, actor))
         return written
 
     def stop(self, run_id: str, *, actor: Actor) -> None:
@@ -218,14 +213,11 @@ class FileWriteBack:
 
     def wait(self, run_id: str, seconds: float) -> None:
         """Until this process writes no more of it, at most this long."""
-        if (thread := self._threads.get(run_id)) is not None:
-            thread.join(seconds)
+        self._threads.wait(run_id, seconds)
 
     def close(self) -> None:
         """End all work within a part; it can go on."""
-        self._closing.set()
-        for thread in list(self._threads.values()):
-            thread.join(10.0)
+        self._threads.close()
 
     def _work(self, run: ScoringRun, written: Written, actor: Actor) -> None:
         work = _Work(self, run, written)
@@ -241,8 +233,6 @@ class FileWriteBack:
         except Exception:  # nobody waits for this thread: without this it would seem under way
             log.exception("write_back.broke run=%s", run.run_id)
             work.end(RunState.FAILED, "A fault of the desk ended it; its log has the details.")
-        finally:
-            self._threads.pop(run.run_id, None)
         self._told(work.written, actor)
 
     def _told(self, written: Written, actor: Actor) -> None:
@@ -263,7 +253,7 @@ class _Work:
     def through(self) -> None:
         for batch in range(self.written.batch, self._run.batches):
             patiently(partial(self._part, batch), self._desk._backoff, self._wait)
-            if self._desk._closing.is_set():
+            if self._desk._threads.closing.is_set():
                 raise _Stopped
 
     def _part(self, batch: int) -> None:
@@ -279,7 +269,7 @@ class _Work:
             self.written = waiting
         except Unavailable:
             log.warning("write_back.waits run=%s: %s", self._run.run_id, error.message)
-        if self._desk._closing.wait(seconds):
+        if self._desk._threads.closing.wait(seconds):
             raise _Stopped
 
     def end(self, state: RunState, trouble: str | None = None) -> None:
