@@ -83,10 +83,9 @@ def ended(aws: Aws, name: str, seconds: float = 90.0) -> dict[str, Any]:
 
 
 def candidates(aws: Aws, name: str, **wanted: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = aws.sagemaker.list_candidates_for_auto_ml_job(AutoMLJobName=name, **wanted)[
-        "Candidates"
-    ]
-    return found
+    """All of them: a page holds ten unless more are asked for."""
+    pages = aws.sagemaker.get_paginator("list_candidates_for_auto_ml_job").paginate(AutoMLJobName=name, **wanted)
+    return [candidate for page in pages for candidate in page["Candidates"]]
 
 
 def value(candidate: dict[str, Any]) -> float:
