@@ -43,6 +43,7 @@ from services.lake import Lake
 from services.lake_engine import DuckDbEngine, Engine
 from services.live_scoring import LiveScoring
 from services.live_scoring_write_back import WriteBack
+from services.mapped_rows import SourceRows
 from services.models import Models
 from services.rates import Rates
 from services.reconciliation import Reconciliation
@@ -132,7 +133,8 @@ def build(settings: Settings | None = None) -> Services:
         endpoint_name=settings.endpoint_name,
         features_version=plan.version,
     )
-    intake = Intake(MongoIntakeStore(db), rules_of(mapping))
+    source = None if mapping is None else SourceRows(mapping, settings.token_key.encode() or None)
+    intake = Intake(MongoIntakeStore(db), rules_of(mapping), source)
     scoring = bootstrap_scoring.build(settings, db=db, intake=intake, mapping=mapping)
     loop = bootstrap_loop.build(
         settings,

@@ -21,6 +21,7 @@ from services.intake import Intake
 from services.live_scoring import EntityStore, LiveScoring
 from services.live_scoring_states import RecentStates
 from services.live_scoring_write_back import WriteBack
+from services.mapped_rows import SourceRows
 from services.scoring import Scores
 from services.scoring_api import ScoringApi
 from services.scoring_runs import ScoringRuns
@@ -54,7 +55,7 @@ def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None
     runs = ScoringRuns(
         MongoScoringRuns(db),
         files,
-        _live(RecentStates(MongoEntityStore(patient)), patient, mapping, endpoint),
+        _live(RecentStates(MongoEntityStore(patient)), patient, mapping, endpoint, None),
         lambda: _rows(settings, mapping),
     )
 
@@ -67,8 +68,10 @@ def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None
         runs.close()
         patient.client.close()
 
+    api = ScoringApi(functions=functions, function=settings.score_function)
+    source = None if mapping is None else SourceRows(mapping, settings.token_key.encode() or None)
     return LiveParts(
-        _live(MongoEntityStore(db), db, mapping, ScoringApi(functions=functions, function=settings.score_function)),
+        _live(MongoEntityStore(db), db, mapping, api, source),
         runs,
         door,
         file_write_back,
@@ -76,7 +79,9 @@ def build(settings: Settings, *, db: Db, intake: Intake, mapping: Mapping | None
     )
 
 
-def _live(entities: EntityStore, db: Db, mapping: Mapping | None, scores: Scores) -> LiveScoring:
+def _live(
+    entities: EntityStore, db: Db, mapping: Mapping | None, scores: Scores, source: SourceRows | None
+) -> LiveScoring:
     return LiveScoring(
         scores,
         entities,
@@ -85,6 +90,7 @@ def _live(entities: EntityStore, db: Db, mapping: Mapping | None, scores: Scores
         plan=plan_of(mapping),
         flows=MongoFlows(db),
         mapping=mapping,
+        source=source,
     )
 
 

@@ -75,9 +75,44 @@ class IntakeStore(Protocol):
         ...
 
 
+class ReadRows(Protocol):
+    """Rows of the source made records: record i is of row `rows[i]`; `problems` are of the others."""
+
+    @property
+    def records(self) -> Sequence[dict[str, Any]]: ...
+    @property
+    def rows(self) -> Sequence[int]: ...
+    @property
+    def problems(self) -> Sequence[Problem]: ...
+
+
+class SourceReader(Protocol):
+    """`services.mapped_rows.SourceRows`; named here only by what is used, so that a front door of the demo's data
+    starts without what reads files."""
+
+    def read(self, rows: Sequence[Any]) -> ReadRows: ...
+
+    def located(self, problem: Problem, read: Any) -> Problem: ...
+
+
 class Intake:
-    def __init__(self, store: IntakeStore, rules: Rules = DEMO_RULES) -> None:
-        self._store, self._rules = store, rules
+    def __init__(self, store: IntakeStore, rules: Rules = DEMO_RULES, source: SourceReader | None = None) -> None:
+        """`source` reads rows in the columns of the desk's own mapping; None where it has none."""
+        self._store, self._rules, self._source = store, rules, source
+
+    def submit_source(self, rows: Sequence[Any], *, received_at: datetime) -> IntakeResult:
+        """As `submit`, for rows in the source's own columns: problems name those. Raises InvalidData where card numbers
+        come in that no key replaces, and Unavailable."""
+        if self._source is None:
+            text = "this desk has no mapping of data (FRAUD_DESK_MAPPING): send its own records as transactions"
+            return IntakeResult(0, 0, len(rows), (Problem(0, "", text),))
+        if len(rows) > MAX_BATCH:
+            return self.submit(rows, received_at=received_at)
+        read, source = self._source.read(rows), self._source
+        kept = self.submit(read.records, received_at=received_at)
+        problems = [*read.problems, *(source.located(problem, read) for problem in kept.problems)]
+        ordered = tuple(sorted(problems, key=lambda p: p.row))
+        return IntakeResult(kept.accepted, kept.duplicates, kept.refused + len(rows) - len(read.records), ordered)
 
     def submit(self, records: Sequence[Any], *, received_at: datetime) -> IntakeResult:
         """Check and store a batch of at most MAX_BATCH records (more: all are refused, nothing is stored).

@@ -19,6 +19,7 @@ from services.domain.transaction_rules import DEMO_RULES, Rules, check_transacti
 from services.errors import InvalidData, Problem
 from services.features import DEMO, Plan, Reason, event_from_document
 from services.flow_scoring import FlowSource
+from services.mapped_rows import SourceRows
 from services.scoring import Assessment, Scores, Scoring, ThresholdStore
 from services.worker_status import utc_now
 
@@ -78,9 +79,11 @@ class LiveScoring:
         plan: Plan = DEMO,
         flows: FlowSource | None = None,
         mapping: DataMapping | None = None,
+        source: SourceRows | None = None,
     ) -> None:
-        """`mapping`: what the desk's data are, where they are somebody's own; `rules` and `plan` are made of it."""
-        self.mapping = mapping
+        """`mapping`: what the desk's data are, where they are somebody's own; `rules` and `plan` are made of it, and
+        `source` reads rows in its columns."""
+        self.mapping, self.source = mapping, source
         self._entities, self._rules, self._plan = entities, rules, plan
         self._scoring = Scoring(api, thresholds, plan, flows)
 

@@ -1,4 +1,6 @@
-"""Pasted JSON -> records. One object, a list of them, or one a line; everything that is wrong is told at once.
+"""Pasted JSON -> records. One object, a list of them, or one a line; everything that is wrong is told at once. What a
+sender would give the front door can be pasted as it is: {"transactions": [..]}, or {"source": [..]} with rows in the
+columns of the desk's own mapping.
 
 JSON has no NaN and no Infinity, and neither has a score: they are refused with their place, as are members named
 twice, of which a reader could only keep one.
@@ -12,6 +14,7 @@ from typing import Any
 
 from services.errors import InvalidData, Problem
 from services.live_scoring import MAX_ROWS
+from services.mapped_rows import SourceRows
 
 MAX_CHARACTERS = 4_000_000
 
@@ -23,14 +26,17 @@ class _Strange:
         self.text = text
 
 
-def records_of(text: str) -> list[Any]:
-    """The records. Raises InvalidData with every problem: where the JSON ends being JSON, or the fields that hold
-    NaN, Infinity, a number too large, or are named twice."""
+def records_of(text: str, source: SourceRows | None = None) -> list[Any]:
+    """The records; `source` reads rows in the source's columns.
+
+    Raises InvalidData with every problem: where the JSON ends being JSON, or the fields that hold NaN, Infinity, a
+    number too large, or are named twice.
+    """
     if not text.strip():
         raise InvalidData("There is nothing to score: paste one payment as a JSON object, or a list of them.")
     if len(text) > MAX_CHARACTERS:
         raise InvalidData(f"This is {len(text):,} characters; at most {MAX_CHARACTERS:,} are read. Send it as a file.")
-    found = _parsed(text)
+    found, of_source = _event(_parsed(text))
     records = [found] if isinstance(found, _Pairs) or not isinstance(found, list) else found
     if not records:
         raise InvalidData("The list is empty; there is nothing to score.")
@@ -42,7 +48,27 @@ def records_of(text: str) -> list[Any]:
     if problems:
         bad = len({problem.row for problem in problems})
         raise InvalidData(f"{bad} of {len(records)} records hold what is no JSON; nothing was scored.", problems)
-    return [_plain(record) for record in records]
+    made = [_plain(record) for record in records]
+    return _read(made, source) if of_source else made
+
+
+def _event(found: Any) -> tuple[Any, bool]:
+    """What the front door would take, whole: its list, and whether that is of rows in the source's columns."""
+    if isinstance(found, _Pairs) and len(found) == 1 and isinstance(found[0][1], list):
+        name, rows = found[0]
+        if name in ("source", "transactions") and not isinstance(rows, _Pairs):
+            return rows, name == "source"
+    return found, False
+
+
+def _read(rows: list[Any], source: SourceRows | None) -> list[Any]:
+    if source is None:
+        raise InvalidData("This desk has no mapping of data: paste payments in its own fields.")
+    read = source.read(rows)
+    if read.problems:
+        bad = len(rows) - len(read.records)
+        raise InvalidData(f"{bad} of {len(rows)} rows cannot be scored; nothing was scored.", read.problems)
+    return list(read.records)
 
 
 def _parsed(text: str) -> Any:

@@ -20,12 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from services import mapped_texts as texts
 from services import mapped_values as values
 from services.domain.mapping import Mapping, PlainFeature, canonical_columns
 from services.domain.mapping_checks import CURRENCY
 from services.domain.transaction_rules import EXPONENTS, shown
 from services.errors import InvalidData
-from services.mapped_sources import ParquetSource, RawBatch, RowProblem, Source, open_source
+from services.mapped_parquet import ParquetSource
+from services.mapped_raw import RawBatch, RowProblem, Source
+from services.mapped_sources import CsvSource, open_source
 from services.mapped_values import Column
 
 __all__ = [
@@ -74,7 +77,8 @@ def read(
     source = open_source(Path(path))
     absent = _check_header(source, mapping, Path(path).name)
     wanted = [column for column in mapping.columns if column not in absent]
-    reader = _Reader(mapping, absent, token_key or secrets.token_bytes(32))
+    comma = mapping.decimal == "," and isinstance(source, CsvSource)  # numbers of the other kinds have their own type
+    reader = Reader(mapping, absent, token_key or secrets.token_bytes(32), comma=comma)
     for raw in source.batches(wanted, batch_rows=batch_rows, after_row=after_row):
         yield reader.batch(raw)
 
@@ -119,7 +123,7 @@ def exponent_of(mapping: Mapping, currency: str) -> int:
 def _check_header(source: Source, mapping: Mapping, name: str) -> frozenset[str]:
     """The optional columns that the file does not have. Raises InvalidData naming everything that is wrong."""
     missing = [column for column in mapping.columns if column not in source.names]
-    optional = _optional(mapping)
+    optional = optional_columns(mapping)
     problems = [f"there is no column '{column}'" for column in missing if column not in optional]
     twice = [column for column in mapping.columns if source.names.count(column) > 1]
     problems += [f"the column '{column}' is there {source.names.count(column)} times" for column in twice]
@@ -135,7 +139,7 @@ def _check_header(source: Source, mapping: Mapping, name: str) -> frozenset[str]
     return frozenset(missing)
 
 
-def _optional(mapping: Mapping) -> set[str]:
+def optional_columns(mapping: Mapping) -> set[str]:
     """Columns that only optional features read."""
     optional = {feature.column for feature in mapping.features if feature.optional}
     required = {feature.column for feature in mapping.features if not feature.optional}
@@ -143,9 +147,11 @@ def _optional(mapping: Mapping) -> set[str]:
     return optional - required - fixed
 
 
-class _Reader:
-    def __init__(self, mapping: Mapping, absent: frozenset[str], key: bytes) -> None:
-        self._mapping, self._absent, self._key = mapping, absent, key
+class Reader:
+    """Raw columns into canonical ones. `absent`: optional columns that are not there; `comma`: of decimals in text."""
+
+    def __init__(self, mapping: Mapping, absent: frozenset[str], key: bytes, *, comma: bool = False) -> None:
+        self._mapping, self._absent, self._key, self._comma = mapping, absent, key, comma
         self._schema = schema_of(mapping)
 
     def batch(self, raw: RawBatch) -> Batch:
@@ -180,7 +186,10 @@ class _Reader:
         currency = self._currency(raw)
         made["currency"] = mapping.amount.currency_column or "", currency
         amounts = values.amounts(
-            raw.columns[mapping.amount.column], self._exponents(currency.values), minor=mapping.amount.minor
+            raw.columns[mapping.amount.column],
+            self._exponents(currency.values),
+            minor=mapping.amount.minor,
+            comma=self._comma,
         )
         made["amount_minor"] = mapping.amount.column, amounts
         for kind, columns in mapping.entities.items():
@@ -188,7 +197,7 @@ class _Reader:
             made[f"entity.{kind}"] = columns[0], _required(named) if kind == "customer" else named
         for place, columns in mapping.places.items():
             for part, column in zip(("lon", "lat"), columns, strict=True):
-                made[f"place.{place}_{part}"] = column, _degrees(raw.columns[column], _DEGREES[part])
+                made[f"place.{place}_{part}"] = column, self._degrees(raw.columns[column], _DEGREES[part])
         for feature in mapping.features:
             made[f"feature.{feature.name}"] = feature.column, self._feature(raw, feature)
         return made | self._labels(raw, moment)
@@ -198,27 +207,24 @@ class _Reader:
 
     def _names(self, raw: RawBatch, columns: tuple[str, ...]) -> Column:
         """The id of an entity; several columns are joined, and it is missing only where all of them are."""
-        parts = [values.names(raw.columns[column], key=self._key_of(column)) for column in columns]
+        parts = [texts.names(raw.columns[column], key=self._key_of(column)) for column in columns]
         if len(parts) == 1:
             return parts[0]
         problems = {index: text for part in parts for index, text in part.problems.items()}
-        joined = [
-            None if not any(cells) else values.as_id("|".join(cell or "" for cell in cells))
-            for cells in zip(*(part.values.to_pylist() for part in parts), strict=True)
-        ]
-        return Column(pa.array(joined, pa.string()), problems)
+        cells = zip(*(part.values.to_pylist() for part in parts), strict=True)
+        return Column(pa.array(map(texts.joined_id, cells), pa.string()), problems)
 
     def _currency(self, raw: RawBatch) -> Column:
         amount = self._mapping.amount
         if amount.currency_column is None:
             return Column(pa.array([amount.currency], pa.string()).take(pa.array(np.zeros(len(raw.rows), np.int64))))
-        texts = pc.utf8_upper(values.texts(raw.columns[amount.currency_column]))
+        codes = pc.utf8_upper(texts.texts(raw.columns[amount.currency_column]))
         problems = {
             index: f"must be a three-letter currency code, got {shown(text)}"
-            for index, text in enumerate(texts.to_pylist())
+            for index, text in enumerate(codes.to_pylist())
             if text is None or not CURRENCY.fullmatch(text)
         }
-        return Column(texts, problems)
+        return Column(codes, problems)
 
     def _exponents(self, currencies: pa.Array) -> np.ndarray:
         encoded = currencies.fill_null("").dictionary_encode()
@@ -231,11 +237,18 @@ class _Reader:
             return Column(pa.nulls(len(raw.rows), pa.float64() if numeric else pa.string()))
         column = raw.columns[feature.column]
         if feature.kind == "number":
-            numbers, problems = values.floats(column)
+            numbers, problems = values.floats(column, comma=self._comma)
             return Column(pa.array(numbers, mask=np.isnan(numbers)), problems)
         if feature.kind == "flag":
-            return values.flags(column)
-        return values.words(column, key=self._key_of(feature.column))
+            return texts.flags(column)
+        return texts.words(column, key=self._key_of(feature.column))
+
+    def _degrees(self, column: pa.Array, limit: float) -> Column:
+        numbers, problems = values.floats(column, comma=self._comma)
+        with np.errstate(invalid="ignore"):
+            outside = map(int, np.flatnonzero(np.abs(numbers) > limit))
+        problems |= {i: f"must be between -{limit:g} and {limit:g} degrees" for i in outside if i not in problems}
+        return Column(pa.array(numbers, mask=np.isnan(numbers)), problems)
 
     def _labels(self, raw: RawBatch, moment: Column) -> dict[str, tuple[str, Column]]:
         label, rows = self._mapping.label, len(raw.rows)
@@ -244,7 +257,7 @@ class _Reader:
                 "label": ("", Column(pa.nulls(rows, pa.int8()))),
                 "labelled_ms": ("", Column(pa.nulls(rows, pa.int64()))),
             }
-        verdicts = values.verdicts(raw.columns[label.column], label.fraud)
+        verdicts = texts.verdicts(raw.columns[label.column], label.fraud)
         known = Column(pa.nulls(rows, pa.int64()))
         if label.known_at is not None:
             known = values.times(raw.columns[label.known_at], self._mapping.time, required=False)
@@ -260,20 +273,12 @@ def _required(column: Column) -> Column:
     return column
 
 
-def _degrees(column: pa.Array, limit: float) -> Column:
-    numbers, problems = values.floats(column)
-    with np.errstate(invalid="ignore"):
-        outside = np.flatnonzero(np.abs(numbers) > limit)
-    problems |= {int(i): f"must be between -{limit:g} and {limit:g} degrees" for i in outside if int(i) not in problems}
-    return Column(pa.array(numbers, mask=np.isnan(numbers)), problems)
-
-
 def _made_ids(arrays: dict[str, pa.Array]) -> pa.Array:
     """Ids from what the rows say; the verdict is left out, since it is learned later."""
     told = [array.to_pylist() for name, array in arrays.items() if name not in ("label", "labelled_ms")]
     return pa.array(
         [
-            "row_" + values.letters(hashlib.blake2b(repr(row).encode(), digest_size=16).hexdigest())
+            "row_" + texts.letters(hashlib.blake2b(repr(row).encode(), digest_size=16).hexdigest())
             for row in zip(*told, strict=True)
         ],
         pa.string(),

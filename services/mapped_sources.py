@@ -9,53 +9,27 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from services.domain.transaction_rules import plain
 from services.errors import InvalidData
+from services.mapped_parquet import ParquetSource
+from services.mapped_raw import RawBatch, RowProblem, Source
 
 # A cell, or a JSON line, is at most this many characters.
 MAX_CELL = 16 * 2**20
 _DELIMITERS = ",;\t|"
 _JSON_SAMPLE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """`row` counts from 1, without the header; `column` is the source's name, or "" where the whole row is wrong."""
-
-    row: int
-    column: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RawBatch:
-    """Columns of equal length, whose row numbers are in `rows`; rows with problems are left out.
-
-    `last_row` is the number of the last row that was read, good or not. Values are text, or Parquet's own types.
-    """
-
-    columns: dict[str, pa.Array]
-    rows: np.ndarray
-    problems: tuple[RowProblem, ...]
-    last_row: int
-
-
-class Source(Protocol):
-    """An open file. `names` is its header: None where rows name their own columns (JSON)."""
-
-    names: tuple[str, ...]
-
-    def batches(self, wanted: Sequence[str], *, batch_rows: int, after_row: int) -> Iterator[RawBatch]: ...
+# bzip2, xz, zstd, lz4, 7z, rar
+_PACKED_OTHERWISE = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"7z\xbc\xaf", b"Rar!")
+_NOT_WHOLE = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
 def open_source(path: Path) -> Source:
@@ -71,13 +45,19 @@ def open_source(path: Path) -> Source:
         return ParquetSource(path)
     if head[:2] == b"PK":
         raise InvalidData(f"{path.name} is a zip or Excel file. Save its table as CSV and import that.")
+    if head.startswith(_PACKED_OTHERWISE):
+        raise InvalidData(f"{path.name} is packed in a way that is not read here: unpack it, or pack it with gzip.")
     packed = head[:2] == b"\x1f\x8b"
-    if packed:
-        try:
+    try:
+        if packed:
             with gzip.open(path) as unpacked:
                 head = unpacked.read(65536)
-        except (OSError, EOFError) as error:
-            raise InvalidData(f"The file {path.name} is not whole: it cannot be unpacked.") from error
+        return _text_source(path, packed, head)
+    except _NOT_WHOLE as error:
+        raise InvalidData(f"The file {path.name} is not whole: it cannot be unpacked.") from error
+
+
+def _text_source(path: Path, packed: bool, head: bytes) -> Source:
     encoding = _encoding(head)
     if encoding == "utf-8-sig" and b"\x00" in head:
         raise InvalidData(f"{path.name} is neither text nor Parquet. CSV, Parquet and JSON lines can be imported.")
@@ -101,18 +81,39 @@ def _opened(path: Path, packed: bool, encoding: str) -> IO[str]:
     return path.open(encoding=encoding, errors=errors, newline="")
 
 
+def _whole(path: Path, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
+    """The same batches; a packed file that ends too early or is damaged is InvalidData behind the last good batch."""
+    last = 0
+    try:
+        for batch in batches:
+            last = batch.last_row
+            yield batch
+    except _NOT_WHOLE as error:
+        raise InvalidData(
+            f"The file {path.name} is not whole: it cannot be unpacked to its end. Its rows up to {last:,} were read."
+        ) from error
+
+
 class CsvSource:
     """Delimiter (comma, semicolon, tab or |) by the header; quotes as in RFC 4180."""
 
     def __init__(self, path: Path, packed: bool, encoding: str) -> None:
-        self._open = lambda: _opened(path, packed, encoding)
+        self._open, self._path = lambda: _opened(path, packed, encoding), path
         with self._open() as file:
             line = next((line for line in iter(lambda: file.readline(MAX_CELL), "") if line.strip()), "")
         self._delimiter = max(_DELIMITERS, key=lambda sign: len(next(csv.reader([line], delimiter=sign))))
         self.names = tuple(name.strip() for name in next(csv.reader([line], delimiter=self._delimiter)))
+        if bad := [name for name in self.names if _no_text(name)]:
+            raise InvalidData(
+                f"The header of {path.name} is no text in UTF-8 ('{plain(bad[0])}'): save it as UTF-8 and import that."
+            )
 
     def batches(self, wanted: Sequence[str], *, batch_rows: int, after_row: int) -> Iterator[RawBatch]:
-        places = [self.names.index(name) for name in wanted]
+        return _whole(self._path, self._batches(wanted, batch_rows, after_row))
+
+    def _batches(self, wanted: Sequence[str], batch_rows: int, after_row: int) -> Iterator[RawBatch]:
+        first = {name: place for place, name in reversed(list(enumerate(self.names)))}
+        places = [first[name] for name in wanted]
         csv.field_size_limit(MAX_CELL)
         with self._open() as file:
             rows = _numbered(csv.reader(file, delimiter=self._delimiter), len(self.names))
@@ -123,6 +124,7 @@ def _numbered(reader: Any, width: int) -> Iterator[tuple[int, list[str] | RowPro
     """Every row after the header with its number: its cells, or what is wrong with it."""
     number, header = 0, True
     while True:
+        line = reader.line_num
         try:
             cells = next(reader)
         except StopIteration:
@@ -138,7 +140,9 @@ def _numbered(reader: Any, width: int) -> Iterator[tuple[int, list[str] | RowPro
             continue
         number += 1
         if len(cells) != width:
-            yield number, RowProblem(number, "", f"has {len(cells)} cells, the header has {width}")
+            lines = reader.line_num - line
+            open_quote = f"; it spans {lines:,} lines of the file: is a quotation mark left open?" if lines > 1 else ""
+            yield number, RowProblem(number, "", f"has {len(cells)} cells, the header has {width}{open_quote}")
         else:
             yield number, cells
 
@@ -147,15 +151,22 @@ class JsonSource:
     """An object a line; members of nested objects are called outer.inner."""
 
     def __init__(self, path: Path, packed: bool, encoding: str) -> None:
-        self._open = lambda: _opened(path, packed, encoding)
+        self._open, self._path = lambda: _opened(path, packed, encoding), path
         names: dict[str, None] = {}
         with self._open() as file:
             for _, cells in zip(range(_JSON_SAMPLE), self._objects(file), strict=False):
                 if isinstance(cells[1], dict):
                     names |= dict.fromkeys(cells[1])
         self.names = tuple(names)
+        if not names:
+            raise InvalidData(
+                f"The first lines of {path.name} hold no JSON object: write one object a line (JSON lines)."
+            )
 
     def batches(self, wanted: Sequence[str], *, batch_rows: int, after_row: int) -> Iterator[RawBatch]:
+        return _whole(self._path, self._batches(wanted, batch_rows, after_row))
+
+    def _batches(self, wanted: Sequence[str], batch_rows: int, after_row: int) -> Iterator[RawBatch]:
         with self._open() as file:
             yield from _gathered(self._objects(file), wanted, list(wanted), batch_rows, after_row)
 
@@ -176,10 +187,24 @@ class JsonSource:
             except orjson.JSONDecodeError as error:
                 yield number, RowProblem(number, "", f"is no JSON ({error.msg})")
                 continue
-            if isinstance(record, dict):
-                yield number, _flat(record, "")
-            else:
-                yield number, RowProblem(number, "", "is no JSON object")
+            yield number, _cells(number, record)
+
+
+def raw_rows(objects: Sequence[Any], wanted: Sequence[str]) -> RawBatch:
+    """Objects as somebody sends them, read like the lines of a JSON file; numbered from 1. Members that are not wanted
+    are passed by; those that are absent are empty."""
+    rows = ((number, _cells(number, record)) for number, record in enumerate(objects, 1))
+    found = next(_gathered(rows, wanted, list(wanted), max(len(objects), 1), 0), None)
+    return found or _batch(wanted, [[] for _ in wanted], [], [], 0)
+
+
+def _cells(number: int, record: Any) -> dict[str, Any] | RowProblem:
+    if not isinstance(record, dict):
+        return RowProblem(number, "", "is no JSON object")
+    try:
+        return _flat(record, "")
+    except RecursionError:
+        return RowProblem(number, "", "is nested too deeply")
 
 
 def _flat(record: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -260,39 +285,3 @@ def _no_text(cell: str) -> str | None:
     if "\x00" in cell:
         return "contains a NUL character"
     return "is no text in UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in cell) else None
-
-
-class ParquetSource:
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            with pq.ParquetFile(path) as file:
-                self.names = tuple(file.schema_arrow.names)
-                self.rows = file.metadata.num_rows
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InvalidData(f"The Parquet file {path.name} is damaged and cannot be read.") from error
-
-    def batches(self, wanted: Sequence[str], *, batch_rows: int, after_row: int) -> Iterator[RawBatch]:
-        done = 0
-        try:
-            with pq.ParquetFile(self._path) as file:
-                for batch in file.iter_batches(batch_size=batch_rows, columns=list(wanted), use_threads=False):
-                    first, done = done, done + batch.num_rows
-                    if done <= after_row:
-                        continue
-                    batch = batch.slice(max(after_row - first, 0))
-                    numbers = np.arange(done - batch.num_rows + 1, done + 1, dtype=np.int64)
-                    yield RawBatch({name: _usual(batch.column(name)) for name in wanted}, numbers, (), done)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise InvalidData(
-                f"The Parquet file {self._path.name} is damaged after row {done:,}; the rows before it were read."
-            ) from error
-
-
-def _usual(column: pa.Array) -> pa.Array:
-    """Dictionaries and long strings as plain strings."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
-        return column.cast(pa.string())
-    return column

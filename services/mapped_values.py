@@ -1,17 +1,14 @@
 """Columns of a source -> canonical values, each with what is wrong in which row. Pure.
 
-Rules. An empty cell is missing. Numbers have a point for decimals and nothing for thousands. An amount is a decimal
-number of major units; it becomes a whole number of minor units, exactly, and what is finer is rounded half to even
-(a floating-point value counts as the shortest decimal that denotes it). Times become whole milliseconds since 1970
-UTC, rounded down; a datetime without an offset is in the mapping's zone (a clock hour that happens twice: the first
-time; one that does not happen: an hour later).
+Rules. An empty cell is missing. Numbers have a point for decimals (texts a comma where `comma`) and nothing for
+thousands. An amount is a decimal number of major units; it becomes a whole number of minor units, exactly, and what is
+finer is rounded half to even (a floating-point value counts as the shortest decimal that denotes it). Times become
+whole milliseconds since 1970 UTC, rounded down; a datetime without an offset is in the mapping's zone (a clock hour
+that happens twice: the first time; one that does not happen: an hour later).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,17 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from services.domain.field_checks import DIGEST, ID_PATTERN, MAX_AMOUNT_MINOR, MAX_TEXT, shown
-from services.domain.mapping import TimeColumn, label_word
-from services.domain.money import holds_card_number
+from services.domain.field_checks import MAX_AMOUNT_MINOR, shown
+from services.domain.mapping import TimeColumn
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = {"ms": 1.0, "s": 1_000.0, "h": 3_600_000.0, "d": 86_400_000.0}
 # What the lake can hold (docs/contracts.md); the front door's own limits are narrower.
 _FIRST_MS, _LAST_MS = 0, 7_258_118_400_000  # 1970 to 2199
-CARD_NUMBER = "looks like a card number, which is never kept; name the column under tokenise"
-_LETTERS = bytes.maketrans(b"0123456789abcdef", b"abcdefghijklmnop")
-_FLAGS = {"1": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "0": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
 
 
 @dataclass(slots=True)
@@ -44,7 +37,7 @@ class Column:
     problems: dict[int, str] = field(default_factory=dict)
 
 
-def floats(column: pa.Array) -> tuple[np.ndarray, dict[int, str]]:
+def floats(column: pa.Array, *, comma: bool = False) -> tuple[np.ndarray, dict[int, str]]:
     """float64 with NaN where missing (null, empty, NaN); not-numbers and infinities are problems."""
     kind = column.type
     if (
@@ -55,6 +48,8 @@ def floats(column: pa.Array) -> tuple[np.ndarray, dict[int, str]]:
     ):
         numbers = _to_numpy(column.cast(pa.float64(), safe=False))
     elif pa.types.is_string(kind):
+        if comma:
+            return _parsed_floats(column, comma=True)
         try:
             numbers = _to_numpy(pc.cast(pc.utf8_trim_whitespace(column), pa.float64()))
         except pa.ArrowInvalid:
@@ -71,26 +66,28 @@ def _to_numpy(column: pa.Array) -> np.ndarray:
     return np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _parsed_floats(column: pa.Array) -> tuple[np.ndarray, dict[int, str]]:
+def _parsed_floats(column: pa.Array, *, comma: bool = False) -> tuple[np.ndarray, dict[int, str]]:
+    sign, other = (",", ".") if comma else (".", ",")
     numbers, problems = np.full(len(column), np.nan), {}
     for index, text in enumerate(column.to_pylist()):
         if text is None or not (text := text.strip()):
             continue
         try:
-            if "_" in text:
+            if "_" in text or (comma and other in text):
                 raise ValueError
-            numbers[index] = float(text)
+            numbers[index] = float(text.replace(",", ".") if comma else text)
         except ValueError:
-            problems[index] = f"must be a number, got {shown(text)}"
+            how = f" with a '{sign}' for decimals and nothing for thousands" if other in text else ""
+            problems[index] = f"must be a number{how}, got {shown(text)}"
             continue
         if np.isinf(numbers[index]):
             problems[index] = "must be a finite number"
     return numbers, problems
 
 
-def amounts(column: pa.Array, exponents: np.ndarray, *, minor: bool) -> Column:
+def amounts(column: pa.Array, exponents: np.ndarray, *, minor: bool, comma: bool = False) -> Column:
     """int64 minor units. `exponents` (int, one a row) are those of the rows' currencies; unused where `minor`."""
-    numbers, problems = floats(column)
+    numbers, problems = floats(column, comma=comma)
     missing = np.isnan(numbers)
     scale = np.ones(len(numbers)) if minor else 10.0**exponents
     with np.errstate(invalid="ignore", over="ignore"):
@@ -99,7 +96,7 @@ def amounts(column: pa.Array, exponents: np.ndarray, *, minor: bool) -> Column:
         # Near a half the product of floats does not say on which side the decimal is: there, exactly.
         doubtful = np.flatnonzero(np.abs(np.abs(scaled - np.trunc(scaled)) - 0.5) < 1e-3)
     for index in map(int, doubtful):
-        exact = _decimal(column[index].as_py())
+        exact = _decimal(column[index].as_py(), comma=comma)
         whole = exact.scaleb(0 if minor else int(exponents[index])).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
         rounded[index] = float(whole)
     for index in map(int, np.flatnonzero(missing)):
@@ -116,10 +113,11 @@ def amounts(column: pa.Array, exponents: np.ndarray, *, minor: bool) -> Column:
     return Column(pa.array(usable.astype(np.int64)), problems)
 
 
-def _decimal(value: Any) -> Decimal:
+def _decimal(value: Any, *, comma: bool) -> Decimal:
     """The shortest decimal that denotes a float; texts and Parquet's decimals as they are."""
     try:
-        return value if isinstance(value, Decimal) else Decimal(str(value).strip())
+        text = str(value).strip()
+        return value if isinstance(value, Decimal) else Decimal(text.replace(",", ".") if comma else text)
     except InvalidOperation as error:
         raise AssertionError("floats() took it for a number") from error
 
@@ -200,93 +198,3 @@ def _ms(moment: datetime, zone: ZoneInfo) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone if zone.key != "UTC" else UTC)
     return (moment - EPOCH) // timedelta(milliseconds=1)
-
-
-def _each(column: pa.Array, convert: Callable[[str], tuple[str | None, str | None]]) -> Column:
-    """Texts through `convert` (-> value, problem), each different text once. Missing stays null."""
-    encoded = texts(column).dictionary_encode()
-    made = [convert(text) for text in encoded.dictionary.to_pylist()]
-    values = pa.array([value for value, _ in made], pa.string()).take(encoded.indices)
-    wrong = {number: problem for number, (_, problem) in enumerate(made) if problem}
-    problems: dict[int, str] = {}
-    if wrong:
-        for index, number in enumerate(encoded.indices.to_pylist()):
-            if number in wrong:
-                problems[index] = wrong[number]
-    return Column(values, problems)
-
-
-def texts(column: pa.Array) -> pa.Array:
-    """Trimmed text, null where empty. A number that is whole is written without a fraction: 321.0 is 321."""
-    kind = column.type
-    if pa.types.is_floating(kind):
-        cells = [
-            None if v is None or v != v else str(int(v)) if v.is_integer() else repr(v) for v in column.to_pylist()
-        ]
-        return pa.array(cells, pa.string())
-    if pa.types.is_binary(kind) or pa.types.is_nested(kind):
-        cells = [None if v is None else v.hex() if isinstance(v, bytes) else repr(v) for v in column.to_pylist()]
-        return pa.array(cells, pa.string())
-    trimmed = pc.utf8_trim_whitespace(column if pa.types.is_string(kind) else column.cast(pa.string()))
-    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
-
-
-def as_id(text: str) -> str:
-    """A name that the front door takes: the text itself where it does, else its readable part with a hash of it all."""
-    if ID_PATTERN.fullmatch(text):
-        return text
-    readable = re.sub(r"[^A-Za-z0-9_.:-]+", "_", text)[:40].strip("_")
-    return f"{readable}-{letters(hashlib.blake2b(text.encode(), digest_size=8).hexdigest())}".lstrip("-")
-
-
-def letters(digest: str) -> str:
-    """A hex digest in letters only, which no check takes for a card number."""
-    return digest.encode().translate(_LETTERS).decode()
-
-
-def token(text: str, key: bytes) -> str:
-    """What stands for a card number: HMAC-SHA256 of its digits (or of the text, where it has none), 128 bits of it."""
-    bare = re.sub(r"[\s-]", "", text)
-    return "tok_" + letters(hmac.new(key, bare.encode(), hashlib.sha256).hexdigest()[:32])
-
-
-def names(column: pa.Array, *, key: bytes | None) -> Column:
-    """Ids of entities or transactions. With a `key` every value is replaced by its token."""
-    if key is not None:
-        return _each(column, lambda text: (token(text, key), None))
-    return _each(column, lambda text: (None, CARD_NUMBER) if _is_card(text) else (as_id(text), None))
-
-
-def _is_card(text: str) -> bool:
-    return len(text) > 12 and not DIGEST.fullmatch(text) and holds_card_number(text)
-
-
-def words(column: pa.Array, *, key: bytes | None) -> Column:
-    """Categories and texts, at most MAX_TEXT long."""
-    if key is not None:
-        return names(column, key=key)
-
-    def convert(text: str) -> tuple[str | None, str | None]:
-        if len(text) > MAX_TEXT:
-            return None, f"is {len(text):,} characters long; at most {MAX_TEXT} are allowed"
-        return (None, CARD_NUMBER) if len(text) > 12 and holds_card_number(text) else (text, None)
-
-    return _each(column, convert)
-
-
-def flags(column: pa.Array) -> Column:
-    """1.0 or 0.0; true/false, yes/no, t/f, y/n and 1/0 in any case."""
-    made = _each(
-        column,
-        lambda text: (
-            (label_word(text), None) if label_word(text) in _FLAGS else (None, f"must be yes or no, got {shown(text)}")
-        ),
-    )
-    values = [None if word is None else _FLAGS[word] for word in made.values.to_pylist()]
-    return Column(pa.array(values, pa.float64()), made.problems)
-
-
-def verdicts(column: pa.Array, fraud: tuple[str, ...]) -> Column:
-    """int8: 1 fraud, 0 genuine, null unknown (missing)."""
-    made = _each(column, lambda text: (str(int(label_word(text) in fraud)), None))
-    return Column(made.values.cast(pa.int8()), made.problems)

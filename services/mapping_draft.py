@@ -64,6 +64,7 @@ class Draft:
     minor: bool = False
     fraud: tuple[str, ...] = ("1",)
     delay_days: float | None = None
+    decimal: str = "."
 
     def column(self, role: Role) -> str | None:
         return next((c.column for c in self.columns if c.role is role), None)
@@ -76,6 +77,8 @@ def toml_of(draft: Draft) -> str:
         lines.append(f"id = {_text(identifier)}")
     if tokens := [c.column for c in draft.columns if c.card_number and c.role is not Role.IGNORE]:
         lines.append(f"tokenise = {_list(tokens)}")
+    if draft.decimal != ".":
+        lines.append(f"decimal = {_text(draft.decimal)}")
     lines += ["", "[time]", *_time(draft), "", "[amount]", *_amount(draft), "", "[entities]", *_entities(draft)]
     lines += _places(draft) + _label(draft)
     features = [c for c in draft.columns if c.role in FEATURES]

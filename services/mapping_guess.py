@@ -8,19 +8,20 @@ is not the label, since it would give the answer away.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 from services.domain.field_checks import plain
-from services.domain.mapping import Mapping, TimeColumn, label_word, read_mapping
+from services.domain.mapping import DOCUMENT_KINDS, MAX_ATTRIBUTES, Mapping, TimeColumn, label_word, read_mapping
 from services.domain.money import holds_card_number
 from services.errors import InvalidData
-from services.mapped_sources import open_source
-from services.mapped_values import texts
-from services.mapping_draft import Draft, DraftColumn, Role
+from services.mapped_sources import CsvSource, open_source
+from services.mapped_texts import texts
+from services.mapping_draft import FEATURES, Draft, DraftColumn, Role
 
 SHIPPED = Path(__file__).parents[1] / "mappings"
 SAMPLE_ROWS = 2_000
@@ -55,6 +56,7 @@ _TIME = re.compile(
 _PERSONAL = re.compile(
     r"^(first|last|full|middle)(_?name)?$|^name$|^gender$|street|address_?line|^dob$|birth|e?_?mail$|phone|ssn|passport|^job$|^zip"
 )
+_FRACTION = re.compile(r"-?[0-9]+[.,][0-9]+")
 _GIVES_AWAY = re.compile(r"fraud|chargeback|dispute|flagged|scenario")
 
 
@@ -74,7 +76,8 @@ class _Facts:
 
 def guess(path: Path, *, name: str) -> Draft:
     """A draft of the mapping. Raises InvalidData where the file cannot be read."""
-    return _guessed(_looked_at(path), name)
+    looked, comma = _looked_at(path)
+    return replace(_guessed(looked, name), decimal="," if comma else ".")
 
 
 def shipped_for(columns: Iterable[str]) -> str | None:
@@ -92,22 +95,30 @@ def shipped_mappings() -> dict[str, Mapping]:
     return {path.stem: read_mapping(path) for path in sorted(SHIPPED.glob("*.toml"))}
 
 
-def _looked_at(path: Path) -> list[tuple[DraftColumn, _Facts]]:
+def _looked_at(path: Path) -> tuple[list[tuple[DraftColumn, _Facts]], bool]:
+    """The columns with their facts, and whether the numbers have a decimal comma."""
     source = open_source(path)
-    names = list(dict.fromkeys(source.names))
+    # What is there twice cannot be meant by its name.
+    names = [name for name, times in Counter(source.names).items() if times == 1 or not name]
     if len(names) < 3:
         raise InvalidData(
             f"{path.name} has {len(names)} column{'s' * (len(names) != 1)}. At least a time, an amount and a customer "
             "are needed; if they stand in one column, its delimiter is none of , ; | and tab."
         )
     batches = list(islice(source.batches(names, batch_rows=SAMPLE_ROWS, after_row=0), 1))
+    columns = {name: texts(batches[0].columns[name]).to_pylist() if batches else [] for name in names}
+    written = [cell for cells in columns.values() for cell in cells if cell is not None and _FRACTION.fullmatch(cell)]
+    comma = isinstance(source, CsvSource) and sum("," in cell for cell in written) * 2 > len(written)
     found = []
-    for name in names:
-        cells = texts(batches[0].columns[name]).to_pylist() if batches else []
-        facts = _facts([cell for cell in cells if cell is not None], len(cells))
+    for name, cells in columns.items():
+        facts = _facts([_pointed(cell) if comma else cell for cell in cells if cell is not None], len(cells))
         sample = ", ".join("[card number]" if facts.cards else plain(word) for word in facts.words[:3])
         found.append((DraftColumn(name, sample=sample), facts))
-    return found
+    return found, comma
+
+
+def _pointed(cell: str) -> str:
+    return cell.replace(",", ".") if _FRACTION.fullmatch(cell) else cell
 
 
 def _facts(words: Sequence[str], rows: int) -> _Facts:
@@ -130,7 +141,7 @@ def _guessed(looked: Sequence[tuple[DraftColumn, _Facts]], name: str) -> Draft:
     if not any(c.role is Role.AMOUNT for c in columns):
         columns = _with_amount(columns, looked)
     names: set[str] = set()
-    made = [_rest(c, facts, names) for c, (_, facts) in zip(columns, looked, strict=True)]
+    made = _at_most([_rest(c, facts, names) for c, (_, facts) in zip(columns, looked, strict=True)])
     facts_of = {c.column: facts for c, facts in looked}
     label = next((c.column for c in made if c.role is Role.LABEL), None)
     words = {label_word(word) for word in facts_of[label].words} if label else set()
@@ -223,8 +234,18 @@ def _rest(column: DraftColumn, facts: _Facts, names: set[str]) -> DraftColumn:
     return column
 
 
+def _at_most(columns: list[DraftColumn]) -> list[DraftColumn]:
+    """Features beyond those that a payment can have are not used: the first columns count."""
+    others = {c.name for c in columns if c.role is Role.ENTITY and c.name not in DOCUMENT_KINDS}
+    features = [index for index, c in enumerate(columns) if c.role in FEATURES]
+    for index in features[MAX_ATTRIBUTES - len(others) :]:
+        columns[index] = replace(columns[index], role=Role.IGNORE, name="", broken_down=False)
+    return columns
+
+
 def _free(name: str, names: set[str]) -> str:
-    made = next(n for n in (name, *(f"{name[:36]}_{i}" for i in range(2, 10_000))) if n not in names)
+    others = (f"{name[:34]}_{number}" for number in count(2))
+    made = name if name not in names else next(other for other in others if other not in names)
     names.add(made)
     return made
 

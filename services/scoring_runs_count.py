@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import IO
 
 from services.errors import InvalidData
-from services.mapped_sources import ParquetSource, open_source
+from services.mapped_parquet import ParquetSource
+from services.mapped_sources import open_source
 
 _BLOCK = 2**20
 # What a compressed file may unpack to: a million rows of 4 kB.

@@ -19,7 +19,8 @@ from services.domain.mapping import Mapping
 from services.domain.transaction_rules import DEMO_RULES, check_transaction, plain, rules_of, shown
 from services.errors import InvalidData
 from services.importing_records import located, records
-from services.mapped_sources import JsonSource, RawBatch, open_source
+from services.mapped_raw import RawBatch
+from services.mapped_sources import JsonSource, open_source
 from services.scoring_runs_state import Refused
 
 REQUIRED = (

@@ -17,18 +17,20 @@ _HELD, _TEXT = "live-pasted", "live-json"
 
 def draw(actor: Actor) -> None:
     left, right = st.columns([44, 56], gap="medium")
+    mapped = wiring.services().live_scoring.source is not None
+    own = ', or {"source": [...]} with rows in the columns of your files' if mapped else ""
     with left, st.form("live-json-form", border=True):
         text = st.text_area(
             "One payment as a JSON object, or a list of them", key=_TEXT, height=360, persist_state="session",
             placeholder='{"transaction_id": "t-1", "event_time": "2026-01-31T12:00:00Z", ...}',
-            help=f"At most {MAX_ROWS:,} at once, in the shape that the front door takes. Nothing is stored.",
+            help=f"At most {MAX_ROWS:,} at once, in the shape that the front door takes{own}. Nothing is stored.",
         )  # fmt: skip
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.form_submit_button("Example", icon=":material/content_paste:", on_click=_example)
             sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
     with right, errors.shown():
         if sent:
-            records = records_of(text)
+            records = records_of(text, wiring.services().live_scoring.source)
             st.session_state[_HELD] = (records, wiring.services().live_scoring.score(records, actor=actor))
         held: tuple[list[Any], LiveScores] | None = st.session_state.get(_HELD)
         if held is None:

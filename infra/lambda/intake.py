@@ -1,7 +1,8 @@
 """Lambda: the front door. A thin skin over `services.intake` (the deployment package carries `services`).
 
-Event `{"transactions": [...], "reports": [...]}`; either may be absent. Answer `{"statusCode", "body"}`:
-200 all kept, 207 some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
+Event `{"transactions": [...], "source": [...], "reports": [...]}`; each may be absent. `source` are rows in the columns
+that the desk's mapping names, `transactions` the desk's own records. Answer `{"statusCode", "body"}`: 200 all kept, 207
+some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from services.adapters.mongo.client import connect
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.domain.mapping import desk_mapping
 from services.domain.transaction_rules import rules_of
-from services.errors import Unavailable
-from services.intake import Intake, IntakeResult
+from services.errors import InvalidData, Unavailable
+from services.intake import Intake, IntakeResult, SourceReader
 from services.settings import Settings
 from services.worker_status import utc_now
 
@@ -23,16 +24,27 @@ logger = logging.getLogger(__name__)
 # Built once per execution environment; MongoClient keeps its pool between invocations.
 _settings = Settings.from_environment()
 _store = MongoIntakeStore(connect(_settings, app="fraud-desk-intake"))
-_intake = Intake(_store, rules_of(desk_mapping(_settings.mapping)))
+_mapping = desk_mapping(_settings.mapping)
+
+
+def _source() -> SourceReader | None:
+    if _mapping is None:
+        return None
+    from services.mapped_rows import SourceRows  # Arrow and NumPy, which a door without a mapping starts without
+
+    return SourceRows(_mapping, _settings.token_key.encode() or None)
+
+
+_intake = Intake(_store, rules_of(_mapping), _source())
 
 # What was loaded stays for the life of the execution environment: no collection looks through it in mid-event.
 gc.freeze()
 
 
 def handler(event: Any, context: object) -> dict[str, Any]:
-    if not isinstance(event, dict) or not {"transactions", "reports"} & event.keys():
-        return _answer(400, error="Send an object with `transactions` and/or `reports`, each a list.")
-    for key in ("transactions", "reports"):
+    if not isinstance(event, dict) or not {"transactions", "source", "reports"} & event.keys():
+        return _answer(400, error="Send an object with `transactions`, `source` and/or `reports`, each a list.")
+    for key in ("transactions", "source", "reports"):
         if not isinstance(event.get(key, []), list):
             return _answer(400, error=f"`{key}` must be a list.")
     now = utc_now()
@@ -40,8 +52,12 @@ def handler(event: Any, context: object) -> dict[str, Any]:
         results = []
         if "transactions" in event:
             results.append(_intake.submit(event["transactions"], received_at=now))
+        if "source" in event:
+            results.append(_intake.submit_source(event["source"], received_at=now))
         if "reports" in event:
             results.append(_intake.report(event["reports"], received_at=now))
+    except InvalidData as error:
+        return _answer(400, error=error.message)
     except Unavailable as error:
         logger.warning("intake unavailable: %s", error.dependency)
         return _answer(503, error=f"{error.message} Send the same batch again; what was kept will count as known.")

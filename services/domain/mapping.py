@@ -3,6 +3,7 @@
 name = "Card payments"             # what it is called
 id = "trans_num"                   # left out: ids are made from each row's content
 tokenise = ["cc_num"]              # columns of card numbers: only a keyed hash of a value is ever kept or shown
+decimal = ","                      # of numbers in CSV; a point where left out
 [time]
 column = "step"
 kind = "number"                    # "datetime" (the usual): text or timestamps; "number": units since the origin
@@ -82,9 +83,9 @@ __all__ = [
 ]
 
 # Sections and keys that make a file a mapping of data; one that has none of them only says dimensions.
-_DATA = ("name", "id", "tokenise", "time", "amount", "entities", "places", "label", "features")
+_DATA = ("name", "id", "tokenise", "decimal", "time", "amount", "entities", "places", "label", "features")
 # What a document's attributes may hold (services.domain.transaction_rules.MAX_ATTRIBUTES).
-_MAX_ATTRIBUTES = 64
+MAX_ATTRIBUTES = 64
 
 
 def read_mapping(source: str | Path) -> Mapping:
@@ -140,7 +141,7 @@ def file_text(path: Path) -> str:
 
 def _parsed(top: Section, text: str) -> Mapping | None:
     name, identifier = top.text("name", "mapping"), top.optional_text("id")
-    tokenise = top.texts("tokenise", ())
+    tokenise, decimal = top.texts("tokenise", ()), top.word("decimal", (".", ","), ".")
     time, amount = _time(top.section("time")), _amount(top.section("amount"))
     entities, places = _entities(top.section("entities")), _places(top.section("places", required=False))
     label = _label(top.section("label")) if "label" in top.table else None
@@ -156,7 +157,7 @@ def _parsed(top: Section, text: str) -> Mapping | None:
     if time is None or amount is None:
         return None
     made = tuple(chosen) or dimensions.of_categories([(f.name, f.title) for f in features if f.kind == "category"])
-    return Mapping(name, identifier, time, amount, entities, places, label, features, made, tokenise)
+    return Mapping(name, identifier, time, amount, entities, places, label, features, made, tokenise, decimal)
 
 
 def _time(section: Section) -> TimeColumn | None:
@@ -251,10 +252,8 @@ def _across(mapping: Mapping) -> list[str]:
     problems = [
         f"{name} is both an entity and a feature; call one of them otherwise" for name in names if name in others
     ]
-    if len(others) + len(names) > _MAX_ATTRIBUTES:
-        problems.append(
-            f"there are {len(others) + len(names)} features and further entities; at most {_MAX_ATTRIBUTES}"
-        )
+    if len(others) + len(names) > MAX_ATTRIBUTES:
+        problems.append(f"there are {len(others) + len(names)} features and further entities; at most {MAX_ATTRIBUTES}")
     known = mapping.columns
     problems += [f"tokenise names {c!r}, which nothing else reads" for c in mapping.tokenise if c not in known]
     kept = {*(columns for columns in mapping.entities.values())}

@@ -86,6 +86,8 @@ class Mapping:
     features: tuple[PlainFeature, ...]
     dimensions: tuple[Dimension, ...]
     tokenise: tuple[str, ...] = ()
+    # Of numbers in CSV: "." or ",".
+    decimal: str = "."
 
     @property
     def columns(self) -> tuple[str, ...]:

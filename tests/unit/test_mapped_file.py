@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services import mapped_file, mapped_values
+from services import mapped_file, mapped_texts, mapped_values
 from services.domain.mapping import TimeColumn, canonical_columns, read_mapping
 from services.errors import InvalidData
 
@@ -125,9 +125,9 @@ def test_every_problem_is_told_by_row_and_column_and_good_rows_are_kept(tmp_path
         (4, "", "has 4 cells, the header has 9"),
         (5, "much", "is missing"),
         (5, "size", "must be a finite number"),
-        (6, "much", "must be a number, got '1,5'"),
+        (6, "much", "must be a number with a '.' for decimals and nothing for thousands, got '1,5'"),
         (6, "when", "lies outside the years 1970 to 2199"),
-        (6, "who", mapped_values.CARD_NUMBER),
+        (6, "who", mapped_texts.CARD_NUMBER),
     ]
 
 
@@ -250,8 +250,8 @@ def test_columns_together_name_one_entity_and_optional_ones_may_be_absent(tmp_pa
 
 def test_random_hex_names_are_no_card_numbers():
     hex_name = "0b4111111111111111abcdefabcdef01"
-    assert mapped_values.names(pa.array([hex_name]), key=None).values.to_pylist() == [hex_name]
-    assert mapped_values.names(pa.array(["x4111111111111111"]), key=None).problems
+    assert mapped_texts.names(pa.array([hex_name]), key=None).values.to_pylist() == [hex_name]
+    assert mapped_texts.names(pa.array(["x4111111111111111"]), key=None).problems
 
 
 @settings(max_examples=150, deadline=None)
