@@ -98,7 +98,7 @@ def _start() -> None:
     st.selectbox(
         "Start from", list(faces), index=None, format_func=faces.__getitem__, placeholder="A recent payment",
         key=scoring_form.START, on_change=filled,
-        help="Fills the form with a known customer, card and merchant; then change what you like.",
+        help="Fills the form with what a known payment says; then change what you like.",
     )  # fmt: skip
     problem: ServiceError | None = st.session_state.get("live-problem")
     if problem is not None:

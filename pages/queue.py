@@ -48,7 +48,8 @@ def _draw(actor: Actor, head: DeltaGenerator) -> None:
         view, sort = queue_filters.view_bar(queue_state.filters_changed)
         tools = st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        chosen = queue_filters.filter_bar(view, sort, _facets(), queue_state.filters_changed)
+        mapping = wiring.services().transactions.mapping
+        chosen = queue_filters.filter_bar(view, sort, _facets(), queue_state.filters_changed, mapping)
     filters = chosen.filters(queue_state.as_of())
     cursor = queue_state.cursor()
     try:
@@ -143,10 +144,11 @@ def _tools(filters: QueueFilter, sort: Sort, *, newer: int) -> None:
 
 
 def _grid(view: QueueView, shown: Standing) -> None:
-    order, config = queue_table.columns(view, shown)
+    mapping = wiring.services().transactions.mapping
+    order, config = queue_table.columns(view, shown, mapping)
     queue_state.put_selection(shown)
     st.dataframe(
-        queue_table.table(shown, now=datetime.now(UTC), verdicts=queue_state.verdicts()),
+        queue_table.table(shown, now=datetime.now(UTC), verdicts=queue_state.verdicts(), mapping=mapping),
         key=queue_state.GRID,
         on_select=queue_state.take_selection,
         selection_mode="single-row",

@@ -66,6 +66,7 @@ def _not_found(identifier: str) -> None:
 
 
 def _draw(t: Transaction, actor: Actor, *, reachable: bool) -> None:
+    mapping = wiring.services().transactions.mapping
     _headline(t)
     left, right = st.columns([54, 46], gap="small")
     with left:
@@ -77,7 +78,7 @@ def _draw(t: Transaction, actor: Actor, *, reachable: bool) -> None:
             st.markdown("**Verdicts**")
             parts.labels(t.labels, parts.moment())
     with right, st.container(border=True):
-        parts.draw_groups(parts.groups(t), columns=2)
+        parts.draw_groups(parts.groups(t, mapping), columns=2)
     _customer(t)
     if t.features:
         with st.expander(f"What the model saw ({len(t.features)} features)", icon=":material/data_object:"):
@@ -89,7 +90,8 @@ def _draw(t: Transaction, actor: Actor, *, reachable: bool) -> None:
 def _headline(t: Transaction) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         amount = fmt.money(t.amount_minor, t.currency, t.exponent)
-        st.markdown(f"#### {fmt.literal(amount)}{parts.where(t)}", anchors=False, width="content")
+        where = parts.where(t, wiring.services().transactions.mapping)
+        st.markdown(f"#### {fmt.literal(amount)}{where}", anchors=False, width="content")
         if t.label is not None:
             verdict.badge(t.label.value, by=t.label.labelled_by)
         verdict.due_badge(t, parts.moment())
@@ -154,7 +156,8 @@ def _customer(t: Transaction) -> None:
                     key="transaction-place",
                     alt="Where the payment was made, against the customer's home",
                 )
-        parts.history_table(rows, this=t.transaction_id, now=parts.moment())
+        mapping = wiring.services().transactions.mapping
+        parts.history_table(rows, this=t.transaction_id, now=parts.moment(), mapping=mapping)
 
 
 show()

@@ -32,6 +32,7 @@ from services.connectors import Connectors
 from services.cost_estimate import Price
 from services.deployment import DeploymentService
 from services.domain.mapping import desk_mapping, totals_currency
+from services.domain.own_columns import own_columns
 from services.domain.transaction_rules import rules_of
 from services.features import plan_of
 from services.flows import Flows
@@ -148,7 +149,7 @@ def build(settings: Settings | None = None) -> Services:
     return Services(
         settings=settings,
         currency=totals_currency(mapping),
-        transactions=Transactions(MongoTransactionStore(db)),
+        transactions=Transactions(MongoTransactionStore(db, own_columns(mapping)), mapping),
         cases=Cases(MongoCaseStore(db)),
         intake=intake,
         live_scoring=scoring.live_scoring,

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from services.domain.mapping_parts import Mapping
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
 from services.domain.transaction_rules import MAX_AMOUNT_MINOR
 from services.errors import InvalidData, NotFound
@@ -94,6 +95,8 @@ class QueueRow:
     label_source: LabelSource | None
     model_version: str | None
     version: int
+    # (key, value) of `services.domain.own_columns` that the payment has; empty for the demo's data.
+    own: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +152,9 @@ _SEARCH = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
 
 
 class Transactions:
-    def __init__(self, store: TransactionStore) -> None:
-        self._store = store
+    def __init__(self, store: TransactionStore, mapping: Mapping | None = None) -> None:
+        """`mapping`: what the payments are, where they are somebody's own data."""
+        self._store, self.mapping = store, mapping
 
     def page(self, filters: QueueFilter, *, sort: Sort, cursor: str | None = None, limit: int = 100) -> QueuePage:
         """One page after `cursor` (None: the first). Raises InvalidData for a filter or cursor the desk never made."""

@@ -57,7 +57,7 @@ def _nothing_selected(waiting: int) -> None:
 def _top(transaction: Transaction) -> None:
     """What it is about, the state it is in, and the neighbours."""
     amount = fmt.money(transaction.amount_minor, transaction.currency, transaction.exponent)
-    name = transaction_parts.where(transaction, keep=20)
+    name = transaction_parts.where(transaction, wiring.services().transactions.mapping, keep=20)
     with st.container(gap="xxsmall"):
         with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="xsmall"):
             st.markdown(f"**{fmt.literal(amount)}**{name}", width="stretch")
@@ -94,7 +94,7 @@ def _facts(transaction: Transaction) -> None:
     now = datetime.now(UTC)
     lines = (
         ("Time", f"{fmt.relative(transaction.event_time, now)}, {fmt.clock(transaction.event_time, now)}"),
-        *transaction_parts.how(transaction),
+        *transaction_parts.how(transaction, wiring.services().transactions.mapping),
         ("Customer", transaction.customer_id),
         ("Id", transaction.transaction_id),
     )

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.domain.own_columns import own_columns
 from services.transactions import QueueFilter, QueueRow, Sort, Transactions
 
 MAX_EXPORT_ROWS = 5000
@@ -48,14 +49,16 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def queue_record(row: QueueRow) -> tuple[object, ...]:
-    """One row in the order of COLUMNS; the amount in major units as text with a point."""
+def queue_record(row: QueueRow, own: Sequence[str] = ()) -> tuple[object, ...]:
+    """One row in the order of COLUMNS, then the columns `own` of the data's mapping; the amount in major units as text
+    with a point."""
+    told = dict(row.own)
     return (
         row.transaction_id, row.event_time.isoformat(), row.received_at.isoformat(),
         round(row.amount_minor / 10**row.exponent, row.exponent), row.currency, row.customer_id, row.card_last4,
         row.merchant_name, row.category, row.country, row.channel, row.entry_mode, row.score, row.decision,
         row.top_reason, row.alert_status, row.due_at.isoformat() if row.due_at else None, row.label, row.label_source,
-        row.model_version,
+        row.model_version, *(told.get(key) for key in own),
     )  # fmt: skip
 
 
@@ -69,4 +72,5 @@ def queue_csv(transactions: Transactions, filters: QueueFilter, sort: Sort) -> b
         cursor = page.next_cursor
         if cursor is None:
             break
-    return to_csv(COLUMNS, (queue_record(row) for row in rows))
+    own = [column.key for column in own_columns(transactions.mapping)]
+    return to_csv((*COLUMNS, *own), (queue_record(row, own) for row in rows))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from services.domain.transaction_rules import EXPONENTS
+
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF "}
@@ -33,6 +35,16 @@ def symbol(currency: str | None = None) -> str:
 def units(minor: float) -> float:
     """A total in major units."""
     return minor / 10 ** _totals[1]
+
+
+def exponent_of(currency: str) -> int:
+    """Minor units of a currency where nobody says them: those of totals in theirs, else ISO 4217's."""
+    return _totals[1] if currency == _totals[0] else EXPONENTS.get(currency, 2)
+
+
+def minor(units: float) -> int:
+    """Minor units of a total."""
+    return round(units * 10 ** _totals[1])
 
 
 def money(minor: int | None, currency: str | None = None, exponent: int | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from services.domain.mapping_parts import Mapping
 from services.domain.states import Decision
 from services.transactions import Facets, QueueFilter, QueueView, Sort
 from ui import format as fmt
@@ -55,7 +56,7 @@ class Chosen:
         return bool(self.search or lists or amounts or self.period != "any")
 
     def filters(self, as_of: datetime) -> QueueFilter:
-        """Amounts are typed in major units of a two-decimal currency; the period ends at `as_of`."""
+        """Amounts are typed in major units of the currency of totals; the period ends at `as_of`."""
         span = PERIODS[self.period][1]
         return QueueFilter(
             view=self.view,
@@ -64,8 +65,8 @@ class Chosen:
             categories=self.categories,
             countries=self.countries,
             decisions=self.decisions,
-            min_amount_minor=None if self.min_amount is None else round(self.min_amount * 100),
-            max_amount_minor=None if self.max_amount is None else round(self.max_amount * 100),
+            min_amount_minor=None if self.min_amount is None else fmt.minor(self.min_amount),
+            max_amount_minor=None if self.max_amount is None else fmt.minor(self.max_amount),
             since=as_of - span if span else None,
             before_or_at=as_of,
         )
@@ -91,10 +92,19 @@ def view_bar(on_change: Callable[[], None]) -> tuple[QueueView, Sort]:
     return view, Sort(sort or Sort.RISK)
 
 
-def filter_bar(view: QueueView, sort: Sort, facets: Facets, on_change: Callable[[], None]) -> Chosen:
-    """One line of controls; each says on its face what it restricts to."""
+def _searched(mapping: Mapping | None) -> str:
+    """What can be found by its id."""
+    if mapping is None:
+        return "Id of anything, or a card's last 4"
+    return "Payment, customer or merchant id" if "merchant" in mapping.entities else "Payment or customer id"
+
+
+def filter_bar(
+    view: QueueView, sort: Sort, facets: Facets, on_change: Callable[[], None], mapping: Mapping | None = None
+) -> Chosen:
+    """One line of controls; each says on its face what it restricts to. `mapping`: of data of one's own."""
     search = st.text_input(
-        "Search", key="q_search", bind="query-params", placeholder="Id of anything, or a card's last 4",
+        "Search", key="q_search", bind="query-params", placeholder=_searched(mapping),
         type="search", icon=":material/search:", label_visibility="collapsed", width=270, max_chars=64,
         on_change=on_change,
     )  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import streamlit as st
 
+from services.domain.mapping_parts import Mapping as DataMapping
+from services.domain.own_columns import own_columns, paid
 from services.domain.states import AlertStatus, LabelValue
 from services.transactions import QueueRow, QueueView
 from ui import format as fmt
@@ -21,6 +23,13 @@ _ORDER: dict[QueueView, tuple[str, ...]] = {
     QueueView.DECIDED: (*_ALWAYS, "state", "age", "decision", "country", "channel", "category", "card"),
 }
 
+# Columns of data of one's own begin so, that none is taken for the demo's.
+_OWN = "own-"
+_DEMO: dict[str, Callable[[QueueRow], object]] = {
+    "country": lambda r: r.country, "channel": lambda r: r.channel, "category": lambda r: r.category,
+    "card": lambda r: r.card_last4,
+}  # fmt: skip
+
 
 def state_word(row: QueueRow, *, gone: bool = False, verdict: LabelValue | None = None) -> str:
     """What became of the alert: the verdict if there is one, else whether it still waits."""
@@ -31,12 +40,21 @@ def state_word(row: QueueRow, *, gone: bool = False, verdict: LabelValue | None 
     return "Open" if row.alert_status is AlertStatus.OPEN else fmt.MISSING
 
 
-def table(standing: Standing, *, now: datetime, verdicts: Mapping[str, LabelValue]) -> pa.Table:
-    """One Arrow row for each queue row, in order. Score and amount stay numbers, so that the grid sorts them."""
+def table(
+    standing: Standing, *, now: datetime, verdicts: Mapping[str, LabelValue], mapping: DataMapping | None = None
+) -> pa.Table:
+    """One Arrow row for each queue row, in order. Score and amount stay numbers, so that the grid sorts them.
+
+    With a `mapping` the rows tell its entities and categories besides.
+    """
     rows = standing.rows
     gone = standing.gone
+    told = [dict(row.own) for row in rows]
+    own = {_OWN + c.key: [one.get(c.key, fmt.MISSING) for one in told] for c in own_columns(mapping)}
     return pa.table(
-        {
+        own
+        | {
+            "customer": [r.customer_id for r in rows],
             "score": pa.array([r.score for r in rows], pa.float64()),
             "amount": pa.array([r.amount_minor / 10**r.exponent for r in rows], pa.float64()),
             "currency": [r.currency for r in rows],
@@ -56,15 +74,30 @@ def table(standing: Standing, *, now: datetime, verdicts: Mapping[str, LabelValu
     )
 
 
-def columns(view: QueueView, standing: Standing) -> tuple[list[str], dict[str, Any]]:
+def _own_order(view: QueueView, standing: Standing, mapping: DataMapping) -> list[str]:
+    """The usual order in the mapping's words: whom the payment goes to where the demo has the merchant, else who pays;
+    the demo's columns only where the data have them."""
+    whom, keys = paid(mapping), [_OWN + column.key for column in own_columns(mapping)]
+    first = _OWN + whom.key if whom else "customer"
+    rest = [key for key in ("customer", *keys) if key != first]
+    absent = {name for name, value in _DEMO.items() if not any(map(value, standing.rows))} | {"merchant"}
+    order = [name for name in _ORDER[view] if name not in absent]
+    return [*order[:2], first, *order[2:], *rest]
+
+
+def columns(
+    view: QueueView, standing: Standing, mapping: DataMapping | None = None
+) -> tuple[list[str], dict[str, Any]]:
     """(order, configuration). The currency gets its own column only where rows differ in it."""
     currencies = {row.currency for row in standing.rows}
-    order = list(_ORDER[view])
+    order = list(_ORDER[view]) if mapping is None else _own_order(view, standing, mapping)
     if len(currencies) > 1:
         order.insert(order.index("amount") + 1, "currency")
     symbol = {"EUR": "€", "USD": "$", "GBP": "£"}.get(next(iter(currencies), ""), "") if len(currencies) == 1 else ""
     column = st.column_config
-    return order, {
+    own = {_OWN + c.key: column.TextColumn(c.title, width=116) for c in own_columns(mapping)}
+    return order, own | {
+        "customer": column.TextColumn("Customer", width=116),
         "score": column.ProgressColumn(
             "Score", min_value=0, max_value=1, format="%.3f", width=98, pinned=True,
             help="The model's fraud score from 0 to 1; an empty cell has not been scored.",

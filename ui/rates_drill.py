@@ -111,16 +111,18 @@ def _pager(found: DrillDown, cursors: list[str | None], of: object) -> None:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """What a person reads of each transaction; an unscored or undecided one says so with an empty cell."""
+    """What a person reads of each transaction; an unscored or undecided one says so with an empty cell. Where nothing
+    has a merchant's name, as in most data of one's own, it is who paid."""
+    whom = "merchant_name" if frame["merchant_name"].notna().any() else "customer_id"
     return pd.DataFrame(
         {
             "open": [f"/transaction?id={identifier}" for identifier in frame["transaction_id"]],
             "event_time": frame["event_time"],
             "amount": [
-                fmt.money(int(minor), currency)
+                fmt.money(int(minor), currency, fmt.exponent_of(currency))
                 for minor, currency in zip(frame["amount_minor"], frame["currency"], strict=True)
             ],
-            "merchant_name": frame["merchant_name"],
+            whom: frame[whom],
             "label": [fmt.word(label) if isinstance(label, str) else None for label in frame["label"]],
             "score": frame["score"],
         }
@@ -143,6 +145,7 @@ def _table(frame: pd.DataFrame, choice: Choice) -> None:
             ),
             "amount": text("Amount", alignment="right", width=80),
             "merchant_name": text("Merchant", width=106),
+            "customer_id": text("Customer", width=106),
             "label": text("Label", width=62),
             "score": number("Score", format="%.3f", width=52),
         },

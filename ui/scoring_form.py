@@ -14,7 +14,7 @@ from services.domain.states import Channel, EntryMode
 from services.errors import ServiceError
 from services.transactions import QueueFilter, QueueRow, QueueView, Sort, Transaction
 from ui import format as fmt
-from ui import wiring
+from ui import own_words, wiring
 
 _PREFIX = "try-"
 START = "live-start"
@@ -114,18 +114,24 @@ def recent() -> tuple[QueueRow, ...]:
 def faces(rows: Sequence[QueueRow], held: str | None) -> dict[str, str]:
     """What each payment to start from is called. The held one stays, under the same name, when it is no longer among
     the newest: a browser sends the name, not the id."""
-    found = {row.transaction_id: _face(row, row.merchant_name) for row in rows}
+    found = {row.transaction_id: _face(row, row.merchant_name or _first(row.own)) for row in rows}
     if held is None or held in found:
         return found
     start = base()
     if start is None or start.transaction_id != held:
         return {held: fmt.short_id(held), **found}
-    return {held: _face(start, start.merchant.get("name") or start.merchant.get("id")), **found}
+    own = own_words.told(start, wiring.services().transactions.mapping)
+    shop = start.merchant.get("name") or start.merchant.get("id")
+    return {held: _face(start, shop or _first(own)), **found}
+
+
+def _first(own: Sequence[tuple[str, str]]) -> str | None:
+    return own[0][1] if own else None
 
 
 def _face(payment: QueueRow | Transaction, shop: str | None) -> str:
     money = fmt.money(payment.amount_minor, payment.currency, payment.exponent)
-    return f"{money} · {shop or fmt.MISSING} · {payment.customer_id}"
+    return " · ".join(part for part in (money, shop, payment.customer_id) if part)
 
 
 def base() -> Transaction | None:

@@ -56,7 +56,8 @@ def history(rows: Sequence[QueueRow], *, highlighted: str, colors: charts.Palett
 
 def _hover(row: QueueRow) -> list[str]:
     amount = fmt.money(row.amount_minor, row.currency, row.exponent)
-    return [_escaped(row.merchant_name or row.customer_id), amount, fmt.utc(row.event_time)]
+    whom = row.merchant_name or next((value for _, value in row.own), row.customer_id)
+    return [_escaped(whom), amount, fmt.utc(row.event_time)]
 
 
 def _risky(row: QueueRow) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 
 import streamlit as st
 
+from services.domain.mapping_parts import Mapping as DataMapping
+from services.domain.own_columns import entities, own_columns, paid
 from services.transactions import CaseEvent, CustomerProfile, LabelEntry, QueueRow, Transaction
 from ui import format as fmt
-from ui import verdict
+from ui import own_words, verdict
 
 Line = tuple[str, str]
 EVENT_WORDS = {
@@ -21,14 +23,20 @@ EVENT_WORDS = {
 }
 
 
-def where(t: Transaction, *, keep: int = 60) -> str:
-    """' at Corner Grocery' for Markdown; nothing where the payment has no merchant."""
+def where(t: Transaction, mapping: DataMapping | None = None, *, keep: int = 60) -> str:
+    """' at Corner Grocery' for Markdown, ' · Terminal 12' where the data call it so, nothing where they do not say."""
     name = t.merchant.get("name") or t.merchant.get("id")
-    return f" at {fmt.literal(fmt.short_id(str(name), keep=keep))}" if name else ""
+    if name:
+        return f" at {fmt.literal(fmt.short_id(str(name), keep=keep))}"
+    whom = paid(mapping) if mapping else None
+    name = own_words.value(t, whom) if whom else None
+    return f" · {fmt.literal(whom.title)} {fmt.literal(fmt.short_id(name, keep=keep))}" if whom and name else ""
 
 
-def how(t: Transaction) -> list[Line]:
+def how(t: Transaction, mapping: DataMapping | None = None) -> list[Line]:
     """What was paid for, and how, in a line each; without what the data do not have."""
+    if mapping is not None:
+        return list(own_words.told(t, mapping))
     shop = [fmt.word(t.merchant["category"])] if t.merchant.get("category") else []
     shop += [str(t.merchant["country"])] if t.merchant.get("country") else []
     card = f"card •• {t.card['last4']}" if t.card.get("last4") else None
@@ -36,8 +44,9 @@ def how(t: Transaction) -> list[Line]:
     return [(name, ", ".join(parts)) for name, parts in (("Merchant", shop), ("Paid", paid)) if parts]
 
 
-def groups(t: Transaction) -> dict[str, list[Line]]:
-    """Everything known, by what it is about; absent parts give no group, absent fields no line."""
+def groups(t: Transaction, mapping: DataMapping | None = None) -> dict[str, list[Line]]:
+    """Everything known, by what it is about; absent parts give no group, absent fields no line. `mapping` gives the
+    attributes of data of one's own their titles."""
     merchant, card, customer, device = t.merchant, t.card, t.customer, t.device or {}
     found: dict[str, list[Line]] = {
         "Payment": _lines(
@@ -72,7 +81,7 @@ def groups(t: Transaction) -> dict[str, list[Line]]:
             ("E-mail", f"@{device['email_domain']}" if device.get("email_domain") else None),
             ("Browser", device.get("user_agent_family")),
         ),
-        "Attributes": _lines(*((fmt.word(str(k)), _plain(v)) for k, v in t.attributes.items())),
+        "Attributes": _attributes(t.attributes, mapping),
     }
     return {name: lines for name, lines in found.items() if lines}
 
@@ -81,9 +90,24 @@ def _lines(*pairs: tuple[str, Any]) -> list[Line]:
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
 
 
-def _plain(value: Any) -> Any:
+def _attributes(held: Mapping[str, Any], mapping: DataMapping | None) -> list[Line]:
+    """In the mapping's order and words, then the others as they are called."""
+    if mapping is None:
+        return _lines(*((fmt.word(str(key)), _plain(value)) for key, value in held.items()))
+    titles = {column.key: (column.title, "") for column in entities(mapping)}
+    titles |= {feature.name: (feature.title, feature.unit) for feature in mapping.features}
+    named = [(*titles[key], held[key]) for key in titles if key in held]
+    named += [(fmt.word(str(key)), "", value) for key, value in held.items() if key not in titles]
+    return _lines(*((title, _plain(value, unit)) for title, unit, value in named))
+
+
+def _plain(value: Any, unit: str = "") -> Any:
     """Numbers of imported columns are stored as floating point: whole ones are shown as such."""
-    return f"{value:,.10g}" if isinstance(value, float) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == "":
+        return value
+    return f"{value:,.10g} {unit}".rstrip() if isinstance(value, int | float) else value
 
 
 def _category(merchant: Mapping[str, Any]) -> str | None:
@@ -120,10 +144,12 @@ def profile(p: CustomerProfile, t: Transaction, now: datetime) -> None:
         cell.metric(name, value, help=fmt.literal(help_))
 
 
-def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime) -> None:
+def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime, mapping: DataMapping | None = None) -> None:
     """The customer's payments up to this one, newest first; this one says so."""
     shown = list(rows)
     column = st.column_config
+    own = own_columns(mapping)[:2]
+    order = ["when", "amount", "currency", *(["merchant", "country"] if mapping is None else [c.key for c in own])]
     st.dataframe(
         {
             "when": ["This payment" if r.transaction_id == this else fmt.relative(r.event_time, now) for r in shown],
@@ -133,8 +159,10 @@ def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime) -> None
             "country": [r.country or fmt.MISSING for r in shown],
             "score": [r.score for r in shown],
             "verdict": [fmt.word(str(r.label)) if r.label else fmt.MISSING for r in shown],
-        },
+        }
+        | {c.key: [dict(r.own).get(c.key, fmt.MISSING) for r in shown] for c in own},
         hide_index=True,
+        column_order=[*order, "score", "verdict"],
         height="content" if len(shown) <= 7 else 252,
         column_config={
             "when": column.TextColumn("When", width=110),
@@ -144,7 +172,8 @@ def history_table(rows: Iterable[QueueRow], *, this: str, now: datetime) -> None
             "country": column.TextColumn("Country", width=64),
             "score": column.ProgressColumn("Score", min_value=0, max_value=1, format="%.3f", width=96),
             "verdict": column.TextColumn("Verdict", width=88),
-        },
+        }
+        | {c.key: column.TextColumn(c.title, width=112) for c in own},
         alt="This customer's payments, newest first",
     )
 

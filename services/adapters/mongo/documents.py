@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from services.adapters.mongo.client import Document
+from services.domain.own_columns import OwnColumn, at_path
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
 from services.features import Reason
 from services.transactions import (
@@ -45,7 +46,7 @@ ROW_FIELDS = {
 }
 
 
-def queue_row(document: Document) -> QueueRow:
+def queue_row(document: Document, own: Sequence[OwnColumn] = ()) -> QueueRow:
     score, alert, label = document.get("score"), document.get("alert"), document.get("label")
     reasons = score.get("reasons", ()) if score else ()
     merchant = document.get("merchant", {})
@@ -73,6 +74,7 @@ def queue_row(document: Document) -> QueueRow:
         label_source=LabelSource(label["source"]) if label else None,
         model_version=score["model_version"] if score else None,
         version=document["version"],
+        own=tuple((c.key, value) for c in own if (value := at_path(document, c.path)) is not None),
     )
 
 

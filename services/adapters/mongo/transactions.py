@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from pymongo.collection import Collection
 
 from services.adapters.mongo.client import Db, Document, translated
 from services.adapters.mongo.documents import ROW_FIELDS, queue_row, transaction
+from services.domain.own_columns import OwnColumn
 from services.health import StoreFigures
 from services.transactions import (
     CustomerProfile,
@@ -36,9 +38,11 @@ _UNSCORED_WINDOW = timedelta(days=1)
 class MongoTransactionStore:
     """Satisfies `services.transactions.TransactionStore`."""
 
-    def __init__(self, db: Db) -> None:
-        self._db = db
+    def __init__(self, db: Db, own: Sequence[OwnColumn] = ()) -> None:
+        """`own`: what rows tell besides, where the data are somebody's own."""
+        self._db, self._own = db, own
         self._transactions = db["transactions"]
+        self._fields = ROW_FIELDS | {column.path: 1 for column in own}
 
     def now(self) -> datetime:
         return utc_now()
@@ -52,12 +56,12 @@ class MongoTransactionStore:
             _start_after(query, name, direction, sort, after)
         with translated():
             found = (
-                self._transactions.find(query, ROW_FIELDS)
+                self._transactions.find(query, self._fields)
                 .sort([(name, direction), ("_id", direction)])
                 .limit(limit)
                 .max_time_ms(_MAX_TIME_MS)
             )
-            return [queue_row(document) for document in found]
+            return [queue_row(document, self._own) for document in found]
 
     def matching(self, filters: QueueFilter, *, cap: int) -> int:
         with translated():
@@ -142,8 +146,8 @@ class MongoTransactionStore:
     def customer_history(self, customer_id: str, *, until: datetime, limit: int) -> list[QueueRow]:
         query = {"customer_id": customer_id, "event_time": {"$lte": until}}
         with translated():
-            found = self._transactions.find(query, ROW_FIELDS).sort("event_time", -1).limit(limit)
-            return [queue_row(document) for document in found.max_time_ms(_MAX_TIME_MS)]
+            found = self._transactions.find(query, self._fields).sort("event_time", -1).limit(limit)
+            return [queue_row(document, self._own) for document in found.max_time_ms(_MAX_TIME_MS)]
 
     def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile:
         recent = {"customer_id": customer_id, "event_time": {"$gte": now - timedelta(days=90)}}
