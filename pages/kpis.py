@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from services.access import Permission
+from services.domain.kpi import KpiFigures
 from services.errors import ServiceError
 from services.kpis import Backlog, KpiPeriod, KpiSummary
 from services.rates import RatesQuery
@@ -61,6 +62,23 @@ def _period(title: str, period: KpiPeriod, *, compared: str) -> None:
     for column, tile in zip(st.columns(6, gap="xsmall"), kpi_tiles.tiles(period), strict=True):
         with column:
             _tile(tile, compared)
+    _by_currency(period.current)
+
+
+def _by_currency(now: KpiFigures) -> None:
+    """The amounts where they have no total."""
+    if len(now.by_currency) < 2:
+        return
+    column = st.column_config
+    st.dataframe(
+        kpi_tiles.by_currency(now),
+        hide_index=True,
+        column_config={
+            "Fraud by value (bps)": column.NumberColumn(format="%.1f"),
+            "Transactions": column.NumberColumn(format="localized"),
+        },
+        alt="The amounts of this period by currency; amounts of different currencies are never added",
+    )
 
 
 def _backlog(backlog: Backlog, now: datetime) -> None:
@@ -78,8 +96,8 @@ def _backlog(backlog: Backlog, now: datetime) -> None:
             width="content",
         )
         st.markdown(
-            f"{fmt.money_short(backlog.value_at_risk_minor)} :gray[at risk]",
-            help="Sum of the amounts of all open alerts.",
+            f"{fmt.literal(fmt.sums(backlog.at_risk))} :gray[at risk]",
+            help="Sum of the amounts of all open alerts, each currency apart.",
             width="content",
         )
         st.space("stretch")
@@ -96,8 +114,9 @@ def _trends(now: datetime) -> None:
         return
     colors = charts.palette()
     left, right = st.columns(2, gap="medium")
+    fraud, of = ("fraud_bps_count", "transactions") if fmt.several() else ("fraud_bps_value", "amount")
     for column, name, alt in (
-        (left, "fraud_bps_value", "Fraud in basis points of amount by day, last 30 days over the 30 before"),
+        (left, fraud, f"Fraud in basis points of {of} by day, last 30 days over the 30 before"),
         (right, "alert_rate", "Alert rate by day, last 30 days over the 30 before"),
     ):
         with column:

@@ -120,7 +120,7 @@ def _summary(counts: QueueCounts) -> None:
     """The desk in one line: what waits, what is at stake, what is late."""
     figures = (
         (fmt.count(counts.open_alerts), "open alerts", "Alerts of the whole desk that wait for a verdict."),
-        (fmt.money_short(counts.value_at_risk_minor), "at risk", "Sum of the open alerts' amounts."),
+        (fmt.sums(counts.at_risk), "at risk", "Sum of the open alerts' amounts, each currency apart."),
         (fmt.count(counts.overdue), "overdue", "Open alerts past the time promised for their verdict."),
         (fmt.count(counts.unscored), "not scored", "Payments that have waited for a score for more than 10 seconds."),
     )

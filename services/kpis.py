@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from services.domain.kpi import KpiCounts, KpiFigures, figures
+from services.domain.kpi import KpiCounts, KpiFigures, Sum, figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Backlog:
     overdue: int
     oldest_opened_at: datetime | None
     value_at_risk_minor: int
+    # The same by currency, that of most alerts first; with more than one the sum above means nothing.
+    at_risk: tuple[Sum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from services.domain.kpi import Sum
 from services.domain.mapping_parts import Mapping
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue
 from services.domain.transaction_rules import MAX_AMOUNT_MINOR
@@ -115,6 +116,8 @@ class QueueCounts:
     value_at_risk_minor: int
     overdue: int
     unscored: int
+    # The value at risk by currency, that of most alerts first; with more than one their sum means nothing.
+    at_risk: tuple[Sum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,8 @@ class TransactionStore(Protocol):
 
     def matching(self, filters: QueueFilter, *, cap: int) -> int: ...
 
-    def desk_counts(self) -> tuple[int, int, int, int]:
-        """(open alerts, value at risk in minor units, overdue, unscored and older than 10 s)."""
+    def desk_counts(self) -> tuple[int, int, int, int, tuple[Sum, ...]]:
+        """(open alerts, value at risk in minor units, overdue, unscored and older than 10 s, value by currency)."""
         ...
 
     def newer(self, filters: QueueFilter, *, since: datetime, cap: int) -> int: ...

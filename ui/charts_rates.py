@@ -106,9 +106,16 @@ def hover(row: dict[Any, Any], name: str, look: Look, *, former: bool = False) -
         f"{who}{'Former period: ' if former else ''}{when}<br>"
         f"{fmt.bps(None if pd.isna(rate) else rate)} by {look.measure}{interval}<br>"
         f"{row['fraud']:,} frauds of {row['transactions']:,} transactions<br>"
-        f"{fmt.money_short(int(row['fraud_amount_minor']))} of {fmt.money_short(int(row['amount_minor']))}<br>"
+        f"{amounts(row)}"
         f"{fmt.percent(None if pd.isna(matured) else matured, 0)} of labels matured{note}"
     )
+
+
+def amounts(row: dict[Any, Any]) -> str:
+    """Nothing where payments of several currencies have no total."""
+    if fmt.several():
+        return ""
+    return f"{fmt.money_short(int(row['fraud_amount_minor']))} of {fmt.money_short(int(row['amount_minor']))}<br>"
 
 
 def inert(text: str) -> str:

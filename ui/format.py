@@ -7,8 +7,10 @@ read as zero. Totals of money are in the desk's own currency, which `speak_of` s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from services.domain.kpi import Sum
 from services.domain.transaction_rules import EXPONENTS
 
 MISSING = "\N{EN DASH}"
@@ -74,6 +76,20 @@ def money_short(minor: int | None, currency: str | None = None, exponent: int | 
             scaled = whole / (1e3 if suffix == "k" else limit)
             return f"{sign}{scaled:,.{2 if scaled < 10 else 1}f}{suffix}"
     return f"{sign}{whole:,.0f}"
+
+
+def several() -> bool:
+    """Whether payments have different currencies, so that their amounts have no total."""
+    return not _totals[0]
+
+
+def sums(parts: Sequence[Sum]) -> str:
+    """Totals by currency, '$2.60M, €1.2k': the first three, and how many more there are. Nothing is a plain 0."""
+    if not parts:
+        return money_short(0)
+    said = [money_short(part.amount_minor, part.currency, part.exponent) for part in parts[:3]]
+    more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
+    return f"{', '.join(said)}{more}"
 
 
 def count(value: int | None, *, cap: int | None = None) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.domain.kpi import KpiFigures
+import pandas as pd
+
+from services.domain.kpi import KpiFigures, ratio
 from services.kpis import KpiPeriod
 from ui import format as fmt
 
@@ -17,6 +19,7 @@ FEW_EVENTS = 30
 # Periods whose matured shares differ by less are compared as they are.
 COMPARABLE = 0.05
 _Z = 1.959964
+APART = "Several currencies: below, each apart"
 
 
 class Good(StrEnum):
@@ -142,8 +145,37 @@ def _by_value(now: KpiFigures, before: KpiFigures) -> Tile:
         certain=certain,
         immature=less_mature(now, before),
     )
-    beneath = f"{fmt.money_short(now.fraud_amount_minor)} of {fmt.money_short(now.amount_minor)}"
+    if len(now.by_currency) > 1:
+        return _tile("fraud_bps_value", fmt.MISSING, APART, None)
+    beneath = f"{_money(now, now.fraud_amount_minor)} of {_money(now, now.amount_minor)}"
     return _tile("fraud_bps_value", fmt.bps(now.fraud_bps_value), beneath, change)
+
+
+def _money(now: KpiFigures, minor: int) -> str:
+    """In the one currency of the period's payments."""
+    one = now.by_currency[0] if now.by_currency else None
+    return fmt.money_short(minor, one.currency, one.exponent) if one else fmt.money_short(minor)
+
+
+def _comparable(now: KpiFigures, before: KpiFigures) -> bool:
+    """Amounts of both periods are in the same one currency."""
+    return len({one.currency for one in (*now.by_currency, *before.by_currency)}) < 2
+
+
+def by_currency(now: KpiFigures) -> pd.DataFrame:
+    """The amounts of each currency; rates are of its own payments only."""
+    rows = [
+        {
+            "Currency": one.currency,
+            "Transactions": one.transactions,
+            "Volume": fmt.money_short(one.amount_minor, one.currency, one.exponent),
+            "Fraud": fmt.money_short(one.fraud_amount_minor, one.currency, one.exponent),
+            "Fraud by value (bps)": ratio(one.fraud_amount_minor, one.amount_minor, 10_000),
+            "Prevented loss": fmt.money_short(one.prevented_loss_minor, one.currency, one.exponent),
+        }
+        for one in now.by_currency
+    ]
+    return pd.DataFrame(rows)
 
 
 def less_mature(now: KpiFigures, before: KpiFigures) -> str | None:
@@ -189,18 +221,22 @@ def _precision(now: KpiFigures, before: KpiFigures) -> Tile:
 
 
 def _prevented(now: KpiFigures, before: KpiFigures) -> Tile:
-    change = delta(
-        _relative(now.prevented_loss_minor, before.prevented_loss_minor), unit="%", good=Good.NEITHER, certain=False
-    )
+    if len(now.by_currency) > 1:
+        return _tile("prevented_loss", fmt.MISSING, APART, None)
+    moved = _relative(now.prevented_loss_minor, before.prevented_loss_minor) if _comparable(now, before) else None
+    change = delta(moved, unit="%", good=Good.NEITHER, certain=False)
     lost = now.fraud_amount_minor
     share = fmt.percent(now.prevented_loss_minor / lost, 0) if lost else None
     beneath = f"{share} of fraud value" if share else "No fraud labelled yet"
-    return _tile("prevented_loss", fmt.money_short(now.prevented_loss_minor), beneath, change)
+    return _tile("prevented_loss", _money(now, now.prevented_loss_minor), beneath, change)
 
 
 def _volume(now: KpiFigures, before: KpiFigures) -> Tile:
-    change = delta(_relative(now.amount_minor, before.amount_minor), unit="%", good=Good.NEITHER, certain=False)
-    return _tile("volume", fmt.money_short(now.amount_minor), f"{fmt.count(now.transactions)} transactions", change)
+    if len(now.by_currency) > 1:
+        return _tile("volume", fmt.MISSING, APART, None)
+    moved = _relative(now.amount_minor, before.amount_minor) if _comparable(now, before) else None
+    change = delta(moved, unit="%", good=Good.NEITHER, certain=False)
+    return _tile("volume", _money(now, now.amount_minor), f"{fmt.count(now.transactions)} transactions", change)
 
 
 def maturity_sentence(share: float | None) -> str | None:

@@ -93,10 +93,8 @@ def view_bar(on_change: Callable[[], None]) -> tuple[QueueView, Sort]:
 
 
 def _searched(mapping: Mapping | None) -> str:
-    """What can be found by its id."""
-    if mapping is None:
-        return "Id of anything, or a card's last 4"
-    return "Payment, customer or merchant id" if "merchant" in mapping.entities else "Payment or customer id"
+    """What can be found; data of one's own seldom have a card's last digits."""
+    return "Id of anything, or a card's last 4" if mapping is None else "Id of anything"
 
 
 def filter_bar(

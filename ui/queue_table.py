@@ -85,6 +85,12 @@ def _own_order(view: QueueView, standing: Standing, mapping: DataMapping) -> lis
     return [*order[:2], first, *order[2:], *rest]
 
 
+def _amount_width(standing: Standing) -> int:
+    """Enough for the largest amount that is shown: 84 for thousands, 8 more for each digit or comma beyond."""
+    largest = max((row.amount_minor / 10**row.exponent for row in standing.rows), default=0.0)
+    return 84 + 8 * max(len(f"{largest:,.2f}") - len("9,999.99"), 0)
+
+
 def columns(
     view: QueueView, standing: Standing, mapping: DataMapping | None = None
 ) -> tuple[list[str], dict[str, Any]]:
@@ -102,7 +108,9 @@ def columns(
             "Score", min_value=0, max_value=1, format="%.3f", width=98, pinned=True,
             help="The model's fraud score from 0 to 1; an empty cell has not been scored.",
         ),
-        "amount": column.NumberColumn("Amount", format=f"{symbol}%,.2f", width=84, alignment="right"),
+        "amount": column.NumberColumn(
+            "Amount", format=f"{symbol}%,.2f", width=_amount_width(standing), alignment="right"
+        ),
         "currency": column.TextColumn("Currency", width=64),
         "merchant": column.TextColumn("Merchant", width=116),
         "reason": column.TextColumn("Top reason", width=220, help="What raised the score most."),

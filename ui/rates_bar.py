@@ -80,7 +80,7 @@ def bar(dimensions: Sequence[Dimension], values: Values, *, now: datetime) -> Ch
         with span:
             start, end = _range(zone, now)
         with middle:
-            bucket, measure = _bucket(start, end), _measure()
+            bucket, measure = _bucket(start, end), Measure.COUNT if fmt.several() else _measure()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         split, rank = _splits(dimensions)
         st.space("stretch")

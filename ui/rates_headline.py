@@ -47,7 +47,9 @@ def figures(now: Totals, former: Former | None, words: str) -> tuple[Figure, ...
     """`words` name the range itself."""
     then = former.totals if former else None
     return (
-        Figure(
+        Figure("Fraud by value", fmt.MISSING, "Several currencies: no total", None, _FORMULAS["value"])
+        if fmt.several()
+        else Figure(
             "Fraud by value", fmt.bps(now.bps_value),
             f"{fmt.money_short(now.fraud_amount_minor)} of {fmt.money_short(now.amount_minor)}",
             _bps_change(now.bps_value, then.bps_value if then else None, now, then), _FORMULAS["value"],

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from ui import charts
 from ui import format as fmt
-from ui.charts_rates import Look, inert
+from ui.charts_rates import Look, amounts, inert
 from ui.rates_choice import value_words
 from ui.rates_frames import Folded
 
@@ -105,6 +105,6 @@ def _hover(row: dict[Any, Any], first: str, second: str, look: Look) -> str:
         f"{fmt.bps(None if pd.isna(rate) else rate)} by {look.measure}<br>"
         f"{row['fraud']:,} frauds of {row['transactions']:,} transactions, by count "
         f"{row['bps_count_low']:,.1f} to {row['bps_count_high']:,.1f} bps with 95 % confidence<br>"
-        f"{fmt.money_short(int(row['fraud_amount_minor']))} of {fmt.money_short(int(row['amount_minor']))}<br>"
+        f"{amounts(row)}"
         f"{fmt.percent(float(row['matured_share']), 0)} of labels matured{note}"
     )

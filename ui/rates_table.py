@@ -70,6 +70,8 @@ def draw(rows: pd.DataFrame, choice: Choice, dimensions: Sequence[Dimension], ch
     order += ["change"] if "change" in rows else []
     order += ["trend", "share_of_fraud"] if choice.dimensions else []
     order += [other, "fraud", "transactions", "fraud_amount", "amount", "alert_rate", "matured_share"]
+    if fmt.several():
+        order = [name for name in order if name not in ("fraud_bps_value", "fraud_amount", "amount")]
     named = rows[order].copy()
     for key in keys:
         named[key] = [_word(value, choice) for value in rows[key]]

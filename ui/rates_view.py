@@ -176,6 +176,8 @@ def _scale(view: View) -> str:
         text = f"Basis points over {view.words}, {zone}; click a cell for its transactions."
     else:
         text = f"Basis points per {choice.bucket}, {zone}; click a point for its transactions."
+    if fmt.several():
+        text += " Payments have several currencies, whose amounts are never added: rates are by count."
     if choice.coarser:
         text += f" By the {choice.coarser} this range has too many points to read."
     text += _former(view)

@@ -32,6 +32,7 @@ class OwnColumn:
     key: str
     title: str
     path: str
+    entity: bool = False
 
 
 def entity_title(kind: str) -> str:
@@ -42,7 +43,9 @@ def entities(mapping: Mapping) -> tuple[OwnColumn, ...]:
     """Every entity but the customer: first what is paid, then what it is paid with, else in the mapping's order."""
     kinds = [kind for kind in mapping.entities if kind != "customer"]
     ordered = [k for k in kinds if k not in _MEANS] + [k for k in kinds if k in _MEANS]
-    return tuple(OwnColumn(kind, entity_title(kind), PATHS.get(kind, ATTRIBUTES + kind)) for kind in ordered)
+    return tuple(
+        OwnColumn(kind, entity_title(kind), PATHS.get(kind, ATTRIBUTES + kind), entity=True) for kind in ordered
+    )
 
 
 def paid(mapping: Mapping) -> OwnColumn | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from services.backtest_runs import BacktestRuns
 from services.cases import Cases, Changed, Decided, Verdict
+from services.domain.kpi import Sum
 from services.domain.states import AlertStatus, Decision, LabelSource, LabelValue, decide
 from services.domain.thresholds import Thresholds
 from services.endpoint import EndpointScores
@@ -217,13 +218,15 @@ class MemoryStore:
     def matching(self, filters: QueueFilter, *, cap: int) -> int:
         return min(cap, len(self._matching(filters)))
 
-    def desk_counts(self) -> tuple[int, int, int, int]:
+    def desk_counts(self) -> tuple[int, int, int, int, tuple[Sum, ...]]:
         self.faults.check()
         is_open = [t for t in self.items.values() if t.alert and t.alert.status is AlertStatus.OPEN]
         alerts = [t.alert for t in is_open if t.alert]
         overdue = sum(alert.due_at < self.now() for alert in alerts)
         unscored = sum(t.score is None for t in self.items.values())
-        return len(alerts), sum(alert.value_at_risk_minor for alert in alerts), overdue, unscored
+        value = sum(alert.value_at_risk_minor for alert in alerts)
+        at_risk = (Sum("EUR", 2, value, len(alerts)),) if alerts else ()
+        return len(alerts), value, overdue, unscored, at_risk
 
     def newer(self, filters: QueueFilter, *, since: datetime, cap: int) -> int:
         found = self._matching(replace(filters, before_or_at=None))

@@ -22,7 +22,7 @@ from services.deployment import (
     DeploymentState,
     EndpointDescription,
 )
-from services.domain.kpi import KpiCounts
+from services.domain.kpi import KpiCounts, Sum
 from services.domain.thresholds import Thresholds
 from services.errors import Conflict, NotFound
 from services.health import Hop, HopState
@@ -72,7 +72,8 @@ class FakeKpiStore:
         self._faults.check()
         if self._empty:
             return Backlog(0, 0, None, 0)
-        return Backlog(214, 12, now - timedelta(hours=5, minutes=20), 4_183_000)
+        at_risk = (Sum("EUR", 2, 4_183_000, 214),)
+        return Backlog(214, 12, now - timedelta(hours=5, minutes=20), 4_183_000, at_risk)
 
 
 @dataclass

@@ -74,7 +74,7 @@ def test_the_queue_shows_the_mappings_columns_where_the_demo_has_the_merchant(
     assert not {"merchant", "country", "channel", "category", "card"} & set(order)
     assert set(grid.value["own-terminal"]) == {"till-7"}
     assert '"label": "Sort of goods"' in grid.proto.columns
-    assert at.text_input(key="q_search").placeholder == "Payment or customer id"
+    assert at.text_input(key="q_search").placeholder == "Id of anything"
 
 
 def test_the_panel_and_the_transaction_speak_the_mappings_words(open_page: Open, desk: Any) -> None:

@@ -12,6 +12,8 @@ import pytest
 from services.rates import RatesQuery, RatesResult
 from tests.unit.test_rates_frames import TWO_WEEKS, W1, frame
 from ui import charts
+from ui import format as fmt
+from ui.charts_rates import amounts
 from ui.rates_choice import Choice
 from ui.rates_frames import Measure, Totals
 from ui.rates_headline import Former, figures
@@ -79,3 +81,11 @@ def test_the_picture_says_what_it_shows(second: tuple[str, ...]) -> None:
     assert any(
         "Fraud by count" in str(a.text) and "1 Jun to 14 Jun 2026, UTC" in a.text for a in made.layout.annotations
     )
+
+
+def test_payments_of_several_currencies_have_rates_by_count_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fmt, "_totals", ("", 2))
+    by_value, by_count = figures(totals(10_000, 20, 10_000), None, "June")[:2]
+    assert (by_value.value, by_value.beneath) == (fmt.MISSING, "Several currencies: no total")
+    assert by_count.value == "20.0 bps"
+    assert amounts({"fraud_amount_minor": 1, "amount_minor": 2}) == ""

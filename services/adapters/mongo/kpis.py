@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from services.adapters.mongo.client import Db, translated
-from services.domain.kpi import KpiCounts
+from services.adapters.mongo.client import Db, Document, translated
+from services.domain.kpi import CurrencySums, KpiCounts, Sum
 from services.kpis import Backlog
 
 _MAX_TIME_MS = 10_000
+BY_CURRENCY = {"currency": "$currency", "exponent": "$exponent"}
+_AMOUNTS = ("transactions", "amount_minor", "fraud_amount_minor", "prevented_loss_minor")
 _FRAUD = {"$eq": ["$label.value", "fraud"]}
 _ALERTED = {"$in": ["$score.decision", ["review", "decline"]]}
 _PREVENTED = {
@@ -42,7 +45,7 @@ class MongoKpiStore:
     def counts(self, start: datetime, end: datetime, *, matured_before: datetime) -> KpiCounts:
         labelled = {"$ifNull": ["$label.value", False]}
         group: dict[str, Any] = {
-            "_id": None,
+            "_id": BY_CURRENCY,
             "transactions": {"$sum": 1},
             "amount_minor": {"$sum": "$amount_minor"},
             "scored": _count({"$gte": ["$score.value", 0]}),
@@ -58,6 +61,8 @@ class MongoKpiStore:
             "_id": 0,
             "event_time": 1,
             "amount_minor": 1,
+            "currency": 1,
+            "exponent": 1,
             "score.value": 1,
             "score.decision": 1,
             "label.value": 1,
@@ -70,14 +75,14 @@ class MongoKpiStore:
         ]
         with translated():
             found = list(self._transactions.aggregate(pipeline, maxTimeMS=_MAX_TIME_MS))
-        if not found:
-            return KpiCounts()
-        del found[0]["_id"]
-        return KpiCounts(**found[0])
+        found.sort(key=lambda one: (-one["transactions"], one["_id"]["currency"]))
+        apart = tuple(CurrencySums(**one["_id"], **{name: one[name] for name in _AMOUNTS}) for one in found)
+        names = group.keys() - {"_id"}
+        return KpiCounts(**{name: sum(one[name] for one in found) for name in names}, by_currency=apart)
 
     def backlog(self, *, now: datetime) -> Backlog:
         group = {
-            "_id": None,
+            "_id": BY_CURRENCY,
             "open": {"$sum": 1},
             "overdue": _count({"$lt": ["$alert.due_at", now]}),
             "oldest_opened_at": {"$min": "$alert.opened_at"},
@@ -89,7 +94,17 @@ class MongoKpiStore:
                     [{"$match": {"alert.status": "open"}}, {"$group": group}], maxTimeMS=_MAX_TIME_MS
                 )
             )
-        if not found:
-            return Backlog(0, 0, None, 0)
-        del found[0]["_id"]
-        return Backlog(**found[0])
+        at_risk = sums(found, "value_at_risk_minor", "open")
+        return Backlog(
+            open=sum(one["open"] for one in found),
+            overdue=sum(one["overdue"] for one in found),
+            oldest_opened_at=min((one["oldest_opened_at"] for one in found), default=None),
+            value_at_risk_minor=sum(part.amount_minor for part in at_risk),
+            at_risk=at_risk,
+        )
+
+
+def sums(found: Iterable[Document], amount: str, payments: str) -> tuple[Sum, ...]:
+    """Of groups BY_CURRENCY; the currency of most payments first."""
+    made = [Sum(one["_id"]["currency"], one["_id"]["exponent"], one[amount], one[payments]) for one in found]
+    return tuple(sorted(made, key=lambda part: (-part.payments, part.currency)))

@@ -10,6 +10,8 @@ from pymongo.collection import Collection
 
 from services.adapters.mongo.client import Db, Document, translated
 from services.adapters.mongo.documents import ROW_FIELDS, queue_row, transaction
+from services.adapters.mongo.kpis import BY_CURRENCY, sums
+from services.domain.kpi import Sum
 from services.domain.own_columns import OwnColumn
 from services.health import StoreFigures
 from services.transactions import (
@@ -44,11 +46,15 @@ class MongoTransactionStore:
         self._transactions = db["transactions"]
         self._fields = ROW_FIELDS | {column.path: 1 for column in own}
 
+    def _query(self, filters: QueueFilter) -> Document:
+        named = (column.path for column in self._own if column.entity)
+        return _query(filters, tuple(dict.fromkeys(("_id", "customer_id", "merchant.id", *named))))
+
     def now(self) -> datetime:
         return utc_now()
 
     def page(self, filters: QueueFilter, *, sort: Sort, after: tuple[Any, str] | None, limit: int) -> list[QueueRow]:
-        query = _query(filters)
+        query = self._query(filters)
         name, direction = _ORDER[sort]
         if sort is Sort.RISK and filters.view is not QueueView.OPEN_ALERTS:
             query.setdefault("score.value", {"$gte": 0})  # the unscored have no place in an order by risk
@@ -65,9 +71,9 @@ class MongoTransactionStore:
 
     def matching(self, filters: QueueFilter, *, cap: int) -> int:
         with translated():
-            return self._transactions.count_documents(_query(filters), limit=cap, maxTimeMS=_MAX_TIME_MS)
+            return self._transactions.count_documents(self._query(filters), limit=cap, maxTimeMS=_MAX_TIME_MS)
 
-    def desk_counts(self) -> tuple[int, int, int, int]:
+    def desk_counts(self) -> tuple[int, int, int, int, tuple[Sum, ...]]:
         now = utc_now()
         with translated():
             alerts = list(
@@ -76,7 +82,7 @@ class MongoTransactionStore:
                         {"$match": {"alert.status": "open"}},
                         {
                             "$group": {
-                                "_id": None,
+                                "_id": BY_CURRENCY,
                                 "open": {"$sum": 1},
                                 "value": {"$sum": "$alert.value_at_risk_minor"},
                                 "overdue": {"$sum": {"$cond": [{"$lt": ["$alert.due_at", now]}, 1, 0]}},
@@ -87,11 +93,11 @@ class MongoTransactionStore:
                 )
             )
             unscored = count_unscored(self._transactions, now)
-        total = alerts[0] if alerts else {"open": 0, "value": 0, "overdue": 0}
-        return total["open"], total["value"], total["overdue"], unscored
+        opened, value, overdue = (sum(one[name] for one in alerts) for name in ("open", "value", "overdue"))
+        return opened, value, overdue, unscored, sums(alerts, "value", "open")
 
     def newer(self, filters: QueueFilter, *, since: datetime, cap: int) -> int:
-        query = _query(filters)
+        query = self._query(filters)
         moment = "alert.opened_at" if filters.view is QueueView.OPEN_ALERTS else "received_at"
         query[moment] = {"$gt": since}
         # Whatever arrives is scored within seconds; the bound lets the newest-first index end the search early.
@@ -188,7 +194,8 @@ class MongoTransactionStore:
         )
 
 
-def _query(filters: QueueFilter) -> Document:
+def _query(filters: QueueFilter, keys: Sequence[str]) -> Document:
+    """`keys`: the fields whose ids a search finds."""
     query: Document = {}
     if filters.view is QueueView.OPEN_ALERTS:
         query["alert.status"] = "open"
@@ -216,7 +223,6 @@ def _query(filters: QueueFilter) -> Document:
         if len(filters.search) == 4 and filters.search.isdigit():
             query["card.last4"] = filters.search
         else:
-            keys = ("_id", "customer_id", "merchant.id")
             query["$or"] = [{key: filters.search} for key in keys]
     return query
 
