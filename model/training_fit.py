@@ -59,21 +59,22 @@ class _MetricLines(xgb.callback.TrainingCallback):
         return False
 
 
-def fit(train: Channel, tuning: Channel, settings: dict[str, Any]) -> Fitted:
-    """A booster cut at the round with the best average precision on the later rows `tuning`.
+def fit(train: Channel, tuning: Channel, settings: dict[str, Any], *, told: bool = True) -> Fitted:
+    """A booster cut at the round with the best average precision on the later rows `tuning`; `told` prints each.
 
     With `seeds` > 1 as many boosters, seeds counting up from `seed`, averaged in log-odds. Failure when a monotone
     constraint names no feature, or the booster does not keep one.
     """
     method, why = _method(train, settings)
     parameters = _parameters(train, settings, method)
-    print(
-        f"Training on {len(train.labels):,} rows, {len(train.names)} features, tree method {method}: {why}", flush=True
-    )
+    if told:
+        rows = f"{len(train.labels):,} rows, {len(train.names)} features"
+        print(f"Training on {rows}, tree method {method}: {why}", flush=True)
     data = Prepared.of(train, tuning, method, settings["max_bin"], parameters["nthread"])
     seeds = [settings["seed"] + number for number in range(settings["seeds"])]
     boosters = [
-        _boost(parameters | {"seed": seed}, data, settings, shown=number == 0) for number, seed in enumerate(seeds)
+        _boost(parameters | {"seed": seed}, data, settings, shown=told and number == 0)
+        for number, seed in enumerate(seeds)
     ]
     booster = boosters[0] if len(boosters) == 1 else averaged(boosters)
     _check_monotone(booster, tuning, settings["monotone_constraints"])
@@ -91,7 +92,9 @@ def fit(train: Channel, tuning: Channel, settings: dict[str, Any]) -> Fitted:
     )
 
 
-def refitted(fitted: Fitted, train: Channel, validation: Channel, settings: dict[str, Any]) -> Fitted:
+def refitted(
+    fitted: Fitted, train: Channel, validation: Channel, settings: dict[str, Any], *, told: bool = True
+) -> Fitted:
     """The same parameters, seeds and numbers of trees on all rows, where that is asked for or pays; else as it was."""
     cells = train.matrix.size + validation.matrix.size
     wanted = settings["refit"] == "yes" or (settings["refit"] == "auto" and cells <= REFIT_CELLS)
@@ -103,7 +106,8 @@ def refitted(fitted: Fitted, train: Channel, validation: Channel, settings: dict
         matrix=np.concatenate([train.matrix, validation.matrix]),
         labels=np.concatenate([train.labels, validation.labels]),
     )
-    print(f"Training again on all {len(rows.labels):,} rows.", flush=True)
+    if told:
+        print(f"Training again on all {len(rows.labels):,} rows.", flush=True)
     parameters = training["parameters"]
     data = _binned(rows, training["tree_method"], settings["max_bin"], parameters["nthread"])
     boosters = [

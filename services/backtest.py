@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from services import backtest_checks as checks
 from services import backtest_protocol as protocol
 from services.backtest_data import DAY_MS, Engine, Portfolio, known_moments
-from services.backtest_model import ROUNDS, SETTINGS, fit
+from services.backtest_model import SETTINGS, fit
 from services.backtest_protocol import CARDS_A_DAY, Fold, Request
 from services.backtest_report import Check, FoldResult, Report, number
 from services.backtest_segments import Tested, segments
@@ -80,7 +80,7 @@ def run(
         source=source,
         features_version=engine.version,
         features=engine.names,
-        model=SETTINGS | {"rounds": ROUNDS},
+        model=SETTINGS,
         rows=len(data),
         frauds=int((data.labels == 1).sum()),
         folds=tuple(results),
@@ -114,7 +114,12 @@ def _fold(now: _Run, fold: Fold) -> FoldResult:
     if not len(test):
         raise InvalidData(f"Nothing is left to test from {protocol.as_date(fold.test_start)} on.")
     model = fit(
-        now.matrix[train - now.offset], data.labels[train], now.engine.names, seed=now.request.seed, threads=now.threads
+        now.matrix[train - now.offset],
+        data.labels[train],
+        data.times[train],
+        now.engine.names,
+        seed=now.request.seed,
+        threads=now.threads,
     )
     scores = model.scores(now.matrix[test - now.offset])
     now.tested.append(Tested(test, scores))
@@ -134,6 +139,7 @@ def _fold(now: _Run, fold: Fold) -> FoldResult:
         test_rows=len(test),
         test_frauds=int(frauds.sum()),
         dropped_rows=dropped,
+        trees=model.trees,
         prevalence=float(frauds.mean()),
         auc=number(auc_roc(frauds, scores)),
         ap=number(average_precision(frauds, scores)),

@@ -177,7 +177,9 @@ def shuffled_labels(data: Portfolio, engine: Engine, fold: Fold, request: Reques
     if frauds.sum() < FEWEST:
         return Check("shuffled labels", None, f"Only {int(frauds.sum())} frauds in the test window: too few to judge.")
     try:
-        model = fit(matrix[train], part.labels[train], engine.names, seed=request.seed, threads=threads)
+        model = fit(
+            matrix[train], part.labels[train], part.times[train], engine.names, seed=request.seed, threads=threads
+        )
     except InvalidData as error:
         return Check("shuffled labels", None, f"It could not be tried: {error.message}")
     scores = model.scores(matrix[test])

@@ -30,6 +30,7 @@ class FoldResult:
     test_rows: int
     test_frauds: int
     dropped_rows: int
+    trees: int
     prevalence: float
     auc: float | None
     ap: float | None
