@@ -55,6 +55,8 @@ class Import:
     @property
     def sentence(self) -> str:
         """How it went, for a person."""
+        if not self.rows and self.state is ImportState.DONE:
+            return f"{self.file_name} has a header and no rows; nothing was imported."
         ends = {"running": "so far", "done": "done", "cancelled": "cancelled", "failed": "stopped"}
         parts = [f"{self.accepted:,} imported", f"{self.duplicates:,} already known", f"{self.refused:,} refused"]
         text = f"{self.rows:,} rows {ends[self.state]}: {', '.join(parts)}; {self.labels:,} verdicts."

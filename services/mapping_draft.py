@@ -65,6 +65,8 @@ class Draft:
     fraud: tuple[str, ...] = ("1",)
     delay_days: float | None = None
     decimal: str = "."
+    # Columns that could be features, of which a payment cannot have more.
+    left_out: int = 0
 
     def column(self, role: Role) -> str | None:
         return next((c.column for c in self.columns if c.role is role), None)

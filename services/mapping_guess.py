@@ -19,6 +19,7 @@ from services.domain.field_checks import plain
 from services.domain.mapping import DOCUMENT_KINDS, MAX_ATTRIBUTES, Mapping, TimeColumn, label_word, read_mapping
 from services.domain.money import holds_card_number
 from services.errors import InvalidData
+from services.mapped_file import optional_columns
 from services.mapped_sources import CsvSource, open_source
 from services.mapped_texts import texts
 from services.mapping_draft import FEATURES, Draft, DraftColumn, Role
@@ -82,12 +83,13 @@ def guess(path: Path, *, name: str) -> Draft:
 
 def shipped_for(columns: Iterable[str]) -> str | None:
     """The shipped mapping that fits a file with these columns."""
-    known = set(columns)
-    for stem, mapping in shipped_mappings().items():
-        optional = {feature.column for feature in mapping.features if feature.optional}
-        if set(mapping.columns) - optional <= known:
-            return stem
-    return None
+    known = tuple(columns)
+    return next((stem for stem, mapping in shipped_mappings().items() if fits(mapping, known)), None)
+
+
+def fits(mapping: Mapping, columns: Iterable[str]) -> bool:
+    """Whether a file with these columns has all that the mapping needs."""
+    return set(mapping.columns) - optional_columns(mapping) <= set(columns)
 
 
 def shipped_mappings() -> dict[str, Mapping]:
@@ -141,12 +143,14 @@ def _guessed(looked: Sequence[tuple[DraftColumn, _Facts]], name: str) -> Draft:
     if not any(c.role is Role.AMOUNT for c in columns):
         columns = _with_amount(columns, looked)
     names: set[str] = set()
-    made = _at_most([_rest(c, facts, names) for c, (_, facts) in zip(columns, looked, strict=True)])
+    made = [_rest(c, facts, names) for c, (_, facts) in zip(columns, looked, strict=True)]
+    left_out = _leave_out(made)
     facts_of = {c.column: facts for c, facts in looked}
     label = next((c.column for c in made if c.role is Role.LABEL), None)
     words = {label_word(word) for word in facts_of[label].words} if label else set()
     fraud = tuple(word for word in _FRAUD_WORDS if word in words) or ("1",)
-    return Draft(name, tuple(made), time, fraud=fraud, delay_days=7.0 if label else None)
+    delay_days = 7.0 if label else None
+    return Draft(name, tuple(made), time, fraud=fraud, delay_days=delay_days, left_out=left_out)
 
 
 def _by_name(column: DraftColumn, facts: _Facts, taken: set[Role]) -> DraftColumn:
@@ -234,13 +238,14 @@ def _rest(column: DraftColumn, facts: _Facts, names: set[str]) -> DraftColumn:
     return column
 
 
-def _at_most(columns: list[DraftColumn]) -> list[DraftColumn]:
-    """Features beyond those that a payment can have are not used: the first columns count."""
+def _leave_out(columns: list[DraftColumn]) -> int:
+    """Features beyond those that a payment can have are not used: the first columns count. Returns how many."""
     others = {c.name for c in columns if c.role is Role.ENTITY and c.name not in DOCUMENT_KINDS}
     features = [index for index, c in enumerate(columns) if c.role in FEATURES]
-    for index in features[MAX_ATTRIBUTES - len(others) :]:
+    beyond = features[MAX_ATTRIBUTES - len(others) :]
+    for index in beyond:
         columns[index] = replace(columns[index], role=Role.IGNORE, name="", broken_down=False)
-    return columns
+    return len(beyond)
 
 
 def _free(name: str, names: set[str]) -> str:

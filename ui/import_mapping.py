@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from services import mapping_guess
-from services.domain.mapping import Mapping, TimeColumn, file_text, read_mapping
+from services.domain.mapping import MAX_ATTRIBUTES, Mapping, TimeColumn, desk_mapping, file_text, read_mapping
 from services.errors import InvalidData
 from services.mapping_draft import FEATURES, Draft, DraftColumn, Role, doubles, toml_of
 from ui import errors
@@ -33,8 +33,9 @@ def choose(path: Path, *, desk_file: Path | None) -> tuple[str, str]:
         titles[DESK] = "This desk's mapping"
     titles[OWN] = "A mapping file of mine"
     held = f"import-mapping-{path.parent.name}"
+    usual = DESK if _fits(desk_file, draft) else fitting or GUESS
     chosen = st.selectbox(
-        "Mapping", list(titles), index=list(titles).index(fitting or GUESS), format_func=titles.__getitem__, key=held,
+        "Mapping", list(titles), index=list(titles).index(usual), format_func=titles.__getitem__, key=held,
         help="What the columns mean. A guess is made from names and first values; check every line of it.", width=320,
     )  # fmt: skip
     if chosen == GUESS:
@@ -49,6 +50,12 @@ def choose(path: Path, *, desk_file: Path | None) -> tuple[str, str]:
     if not text:
         return chosen, ""
     return chosen, st.text_area("Mapping file (TOML)", text, height=260, key=f"{held}-{chosen}-{hash(text)}")
+
+
+def _fits(desk_file: Path | None, draft: Draft) -> bool:
+    """Whether the desk's own mapping can read the file."""
+    mapping = desk_mapping(desk_file)
+    return mapping is not None and mapping_guess.fits(mapping, [c.column for c in draft.columns])
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
@@ -78,6 +85,7 @@ def _form(draft: Draft, path: Path) -> str:
             "Rates by": column.CheckboxColumn(help="Fraud rates are broken down by this category."),
         },
     )  # fmt: skip
+    _notes(draft)
     lines = edited.to_dict("records")
     columns = tuple(_column(c, line) for c, line in zip(draft.columns, lines, strict=True))
     made = _details(replace(draft, columns=columns), key)
@@ -85,6 +93,20 @@ def _form(draft: Draft, path: Path) -> str:
     if wrong:
         raise InvalidData(f"{'; '.join(wrong)[:1].upper()}{'; '.join(wrong)[1:]}.")
     return toml_of(made)
+
+
+def _notes(draft: Draft) -> None:
+    """What the guess decided that the table does not show."""
+    said = []
+    if draft.decimal == ",":
+        said.append("Numbers are read with a comma for decimals.")
+    if draft.left_out:
+        said.append(
+            f"A payment has at most {MAX_ATTRIBUTES} features: {fmt.count(draft.left_out)} more columns could be one "
+            "and are not used; choose others above."
+        )
+    if said:
+        st.caption(" ".join(said))
 
 
 def _line(c: DraftColumn) -> tuple[str, str, str, str, str, bool, bool]:

@@ -17,6 +17,9 @@ _SHOWN = 50
 def show(found: Preview) -> None:
     bad = len({problem.row for problem in found.problems})
     good = len(found.records)
+    if not found.rows:
+        st.markdown("##### :orange[:material/rule:] The file has a header and no rows", anchors=False)
+        return
     tone = "green" if not bad else "orange" if good else "red"
     icon = "check_circle" if not bad else "rule"
     text = f"{fmt.count(good)} of the first {fmt.count(found.rows)} rows can be imported"

@@ -87,6 +87,35 @@ def test_an_unknown_file_gets_a_guess_that_can_be_imported(desk, open_page):
     assert document["label"]["value"] == "fraud"
 
 
+def test_a_guess_says_what_its_table_does_not_show(open_page):
+    head = ";".join(["id", "when", "amount", "customer", *(f"v{n}" for n in range(70))])
+    lines = [f"t{n};2026-01-31 12:00:00;{n},50;c{n % 7};" + ";".join([str(n)] * 70) for n in range(9)]
+    at = handed(open_page("admin", "import_data"), "orders.csv", "\n".join([head, *lines]).encode())
+    assert failed(at) == []
+    said = text_of(at)
+    assert "9 of the first 9 rows can be imported" in said
+    assert "Numbers are read with a comma for decimals. A payment has at most 64 features: 6 more columns" in said
+
+
+def test_a_file_of_the_desks_own_columns_is_read_by_the_desks_mapping(desk, open_page, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text((column_sets.ROOT / "mappings" / "handbook.toml").read_text().replace("7", "3"))
+    desk.imports.mapping_file = own
+    content = column_sets.csv_of(column_sets.rows("handbook", 3)).encode()
+    at = handed(open_page("admin", "import_data"), "data.csv", content)
+    assert failed(at) == []
+    assert at.selectbox[0].value == "desk"
+    assert "This desk works by this mapping" in text_of(at)
+
+
+def test_a_header_without_rows_says_so(open_page):
+    header = column_sets.csv_of(column_sets.rows("handbook", 1)).splitlines()[0]
+    at = handed(open_page("admin", "import_data"), "empty.csv", header.encode())
+    assert failed(at) == []
+    assert "The file has a header and no rows" in text_of(at)
+    assert at.button(key="import-start").disabled
+
+
 def test_problems_are_listed_and_everything_bad_cannot_be_imported(open_page):
     records = [r | {"TX_AMOUNT": "x"} for r in column_sets.rows("handbook", 3)]
     at = handed(open_page("admin", "import_data"), "bad.csv", column_sets.csv_of(records).encode())
