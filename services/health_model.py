@@ -113,4 +113,6 @@ def paused_by(status: WorkerStatus, pause: Pause | None) -> str:
 def ago(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s ago"
+    if seconds >= 172_800:
+        return f"{seconds / 86_400:,.0f} days ago"
     return f"{seconds / 60:.0f} min ago" if seconds < 3600 else f"{seconds / 3600:.1f} h ago"
