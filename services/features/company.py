@@ -14,17 +14,17 @@ from services.features.grouping import Group, last_valid, pairs
 from services.features.limits import COUNT_CAP
 from services.features.memory import DAY_MS, SEEN_MAX
 from services.features.plan import Plan, speed
+from services.features.stretches import latest
 from services.features.windows import others
 
 Codes = NDArray[np.int32]
 
 
-def company(plan: Plan, rows: Transactions, g: Group) -> list[Floats]:
-    """Columns of `Plan.company` for a group of payers."""
+def company(plan: Plan, g: Group, names: list[Codes], known: NDArray[np.bool_]) -> list[Floats]:
+    """Columns of `Plan.company` for a group of payers. `names`: codes of each of the other kinds; `known`: whether the
+    payer had any transaction before."""
     new, many = [], []
-    known = g.place > 0
-    for place, kind in enumerate(plan.kinds[1:], start=1):
-        code = rows.names[place].code[g.rows]
+    for kind, code in zip(plan.kinds[1:], names, strict=True):
         before, after = pairs(g, code)
         named = code >= 0
         met = before >= 0
@@ -55,8 +55,8 @@ def _forget(g: Group, code: Codes, before: Ints, met: NDArray[np.bool_]) -> None
                 seen.popitem(last=False)
 
 
-def geography(plan: Plan, rows: Transactions, g: Group) -> list[Floats]:
-    """Columns of `Plan.geography` for a group of payers."""
+def geography(plan: Plan, rows: Transactions, g: Group, event: Ints | None = None) -> list[Floats]:
+    """Columns of `Plan.geography` for a group of payers. `event`: event times where they do not rise."""
     out: list[Floats] = []
     if rows.place is None:
         return out
@@ -64,9 +64,12 @@ def geography(plan: Plan, rows: Transactions, g: Group) -> list[Floats]:
     here = ~(np.isnan(lon) | np.isnan(lat))
     if rows.home is not None:
         out.append(kilometres(COLUMNS, rows.home[0][g.rows], rows.home[1][g.rows], lon, lat))
-    before = last_valid(here, g.start)
+    at = g.at if event is None else event
+    # Where a payer was last is the latest place by event time, of equal ones that which arrived last.
+    kept = here if event is None else here & (at >= latest(g.code, np.where(here, at, at.min())))
+    before = last_valid(kept, g.start)
     there = np.maximum(before, 0)
-    elapsed = g.at - g.at[there]
+    elapsed = at - at[there]
     kmh = speed(COLUMNS, elapsed, kilometres(COLUMNS, lon[there], lat[there], lon, lat))
-    out.append(np.where(here & (before >= 0), kmh, nan))
+    out.append(np.where(here & (before >= 0) & (elapsed >= 0), kmh, nan))
     return out

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,12 +147,15 @@ class Group:
             if end < len(self):
                 former = int(np.searchsorted(self.code, self.code[end]))
                 end = former if former > begin else int(np.searchsorted(self.code, self.code[end], side="right"))
-            chosen = slice(begin, end)
-            yield Group(self.rows[chosen], self.code[chosen], self.at[chosen], begin)
+            yield self.chosen(slice(begin, end), begin=self.begin + begin)
             begin = end
 
+    def chosen(self, rows: Any, *, begin: int = 0) -> Group:
+        """Some rows, a slice or a mask."""
+        return Group(self.rows[rows], self.code[rows], self.at[rows], begin)
 
-def changes(*columns: NDArray[np.integer]) -> Ints:
+
+def changes(*columns: NDArray[Any]) -> Ints:
     """The positions where any of the columns is another than before, 0 among them."""
     new = np.ones(len(columns[0]), np.bool_)
     new[1:] = columns[0][1:] != columns[0][:-1]

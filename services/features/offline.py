@@ -1,8 +1,8 @@
 """The offline driver: the plan over whole columns, kind by kind and block by block, on the machine's cores.
 
 Entities whose transactions arrived in order of time, nearly all, are done by positions (`windows`), a block of whole
-entities at a time; the others one transaction at a time (`stragglers`). Both give the same integers to the same
-formulas. Beside the result memory holds the columns, the order of each kind and a few blocks.
+entities at a time; of the others only what came late is done one transaction at a time (`late`). Both give the same
+integers to the same formulas. Beside the result memory holds the columns, the order of each kind and a few blocks.
 """
 
 from __future__ import annotations
@@ -24,20 +24,11 @@ from services.features.columns import Ints, Source, Transactions, clipped, read_
 from services.features.company import company, geography
 from services.features.counterparty import Traffic
 from services.features.grouping import Group, group, pairs
-from services.features.history import History
-from services.features.memory import (
-    State,
-    add_to_day,
-    add_to_history,
-    meet,
-    new_category,
-    new_counterparty,
-    new_history,
-)
+from services.features.late import late_histories, late_traffic
 from services.features.plan import Plan, feature_name
 from services.features.roles import Role
 from services.features.sheet import Page, Sheet
-from services.features.stragglers import Late, disordered, walk
+from services.features.stragglers import Block, Late, disordered
 from services.features.verdicts import Spans, Verdicts, relevant, spans
 from services.features.windows import histories, traffic, volumes
 
@@ -69,12 +60,12 @@ def matrix(
         sheet = Sheet(plan.names, rows, since_ms)
         parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, groups))
         _each(pool, _put, [(part, g) for part in parts for g in part.ordered.blocks()])
+        _each(pool, _put_late, [(part, g) for part in parts for g in part.late.whole.blocks()])
         _each(pool, Page.give, [(part.page, names) for part in parts for names in _shares(part.columns)])
     sheet.put(["amount_minor"], None, [rows.amount])
     sheet.put([number.name for number in plan.numbers], None, rows.numbers)
     for part in parts:
         sheet.put(part.columns, part.absent, [nan] * len(part.columns))
-        (_walk_payers if part.payer else _walk_counterparties)(part)
     return sheet.matrix()
 
 
@@ -93,7 +84,7 @@ def _columns(source: Source) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One kind: `ordered`, its entities to be done by position, and `late`, those to be walked."""
+    """One kind: `ordered`, its entities that arrived in order, and the others, of which some rows arrived `late`."""
 
     plan: Plan
     place: int
@@ -102,7 +93,7 @@ class _Part:
     page: Page
     ordered: Group
     found: Spans
-    late: tuple[Late, NDArray[np.bool_]]
+    late: Late
 
     @property
     def payer(self) -> bool:
@@ -137,12 +128,13 @@ class _Part:
 
 def _part(plan: Plan, rows: Transactions, known: Verdicts, sheet: Sheet, place: int, g: Group) -> _Part:
     codes = rows.names[place].code
-    late = Late(rows, known, codes)
-    bad = disordered(late, g)
-    if bad.any():
-        good = ~bad[g.code]
-        g = Group(g.rows[good], g.code[good], g.at[good])
-    return _Part(plan, place, rows, sheet, sheet.page(g.rows), g, spans(known, codes), (late, bad))
+    bad, behind = disordered(rows, known, codes, g)
+    late = bad[g.code]
+    ordered = g.chosen(~late) if late.any() else g
+    other = g.chosen(late, begin=len(ordered))
+    page = sheet.page(np.concatenate([ordered.rows, other.rows]) if len(other) else g.rows)
+    found = spans(known, codes)
+    return _Part(plan, place, rows, sheet, page, ordered, found, Late(rows, known, codes, other, behind[late]))
 
 
 def _put(part: _Part, g: Group) -> None:
@@ -151,7 +143,7 @@ def _put(part: _Part, g: Group) -> None:
     if part.payer:
         part.page.put(part.names, g, history.features(COLUMNS, histories(g, amount, found), amount))
         if part.beside:
-            part.page.put(part.beside, g, company(part.plan, rows, g) + geography(part.plan, rows, g))
+            part.page.put(part.beside, g, _beside(part, g))
         return
     if part.category:
         cut = volumes(g, found)
@@ -161,49 +153,22 @@ def _put(part: _Part, g: Group) -> None:
     part.page.put(part.names, g, _features(part, cut, g.at, amount))
 
 
+def _beside(part: _Part, g: Group) -> list[Any]:
+    names = [names.code[g.rows] for names in part.rows.names[1:]]
+    return company(part.plan, g, names, g.place > 0) + geography(part.plan, part.rows, g)
+
+
 def _features(part: _Part, cut: Traffic, at: Ints, amount: Ints) -> list[Any]:
     return [counterparty.rate(COLUMNS, cut)] if part.category else counterparty.features(COLUMNS, cut, at, amount)
 
 
-def _walk_payers(part: _Part) -> None:
-    plan, rows, first, amount = part.plan, part.rows, not part.place, clipped(part.rows.amount)
-    read: list[History] = []
-    beside: list[list[float]] = []
-
-    def visit(state: State, row: int) -> None:
-        at = int(rows.at[row])
-        read.append(history.read(state, at))
-        if first:
-            event = rows.event(row, coded=True)
-            beside.append(plan.company(event, state) + plan.geography(event, state))
-        add_to_history(state, at, int(amount[row]))
-        if first:
-            plan.observe_company(event, state)
-
-    seen = [other.name for other in plan.kinds[1:]] if first else []
-    visited = walk(*part.late, lambda: new_history(seen), visit)
-    if len(visited):
-        part.sheet.put(part.names, visited, history.features(COLUMNS, History(*_turned(read)), amount[visited]))
-        if first:
-            part.sheet.put(part.beside, visited, list(np.array(beside).T))
-
-
-def _walk_counterparties(part: _Part) -> None:
-    rows, payer, amount = part.rows, part.rows.names[0].code, clipped(part.rows.amount)
-    read: list[Traffic] = []
-
-    def visit(state: State, row: int) -> None:
-        at, who = int(rows.at[row]), int(payer[row])
-        read.append(counterparty.read(state, at, None if part.category or who < 0 else who))
-        add_to_day(state, at, int(amount[row]))
-        if not part.category and who >= 0:
-            meet(state["payers"], at, who)
-
-    visited = walk(*part.late, new_category if part.category else new_counterparty, visit)
-    if len(visited):
-        found = _features(part, Traffic(*_turned(read)), rows.at[visited], amount[visited])
-        part.sheet.put(part.names, visited, found)
-
-
-def _turned(tuples: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
-    return list(np.array(tuples, np.int64).T)
+def _put_late(part: _Part, g: Group) -> None:
+    """A block of entities of which some transactions arrived late."""
+    block, found, amount = Block(part.late, g), part.found.among(g), clipped(part.rows.amount[g.rows])
+    if part.payer:
+        cut, beside = late_histories(part.plan, block, found, first=not part.place)
+        part.page.put(part.names, g, history.features(COLUMNS, cut, amount))
+        part.page.put(part.beside, g, beside)
+        return
+    told = late_traffic(block, found, category=part.category)
+    part.page.put(part.names, g, _features(part, told, g.at, amount))
