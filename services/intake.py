@@ -22,7 +22,7 @@ from services.domain.transaction_rules import (
     plain,
     shown,
 )
-from services.errors import Problem
+from services.errors import InvalidData, Problem
 
 MAX_BATCH = 1000
 
@@ -101,14 +101,18 @@ class Intake:
         self._store, self._rules, self._source = store, rules, source
 
     def submit_source(self, rows: Sequence[Any], *, received_at: datetime) -> IntakeResult:
-        """As `submit`, for rows in the source's own columns: problems name those. Raises InvalidData where card numbers
-        come in that no key replaces, and Unavailable."""
+        """As `submit`, for rows in the source's own columns: problems name those. All are refused where card numbers
+        come in that no key replaces."""
         if self._source is None:
             text = "this desk has no mapping of data (FRAUD_DESK_MAPPING): send its own records as transactions"
             return IntakeResult(0, 0, len(rows), (Problem(0, "", text),))
         if len(rows) > MAX_BATCH:
             return self.submit(rows, received_at=received_at)
-        read, source = self._source.read(rows), self._source
+        source = self._source
+        try:
+            read = source.read(rows)
+        except InvalidData as error:
+            return IntakeResult(0, 0, len(rows), (Problem(0, "", error.message.rstrip(".")),))
         kept = self.submit(read.records, received_at=received_at)
         problems = [*read.problems, *(source.located(problem, read) for problem in kept.problems)]
         ordered = tuple(sorted(problems, key=lambda p: p.row))

@@ -41,7 +41,7 @@ class SourceRows:
         if self.mapping.tokenise and not self._key:
             raise InvalidData(
                 f"The mapping replaces {', '.join(self.mapping.tokenise)} by keyed hashes: set FRAUD_DESK_TOKEN_KEY "
-                "as at the import. Nothing was kept."
+                "as at the import."
             )
         raw = raw_rows(rows, self.mapping.columns)
         batch = Reader(self.mapping, frozenset(), self._key or b"").batch(raw)

@@ -9,6 +9,7 @@ from typing import Any
 
 from embedded.seed.marks import LAMBDA_SOURCES, function_environment
 from services.adapters import aws
+from services.domain.mapping import desk_mapping
 from services.errors import Conflict, NotFound
 from services.settings import Settings
 
@@ -45,7 +46,7 @@ def _put(functions: Any, name: str, module: str, settings: Settings) -> None:
         "Description": {"score": "Scores rows with the fraud model", "intake": "The front door of Fraud Desk"}[module],
         "Timeout": _TIMEOUT_SECONDS,
         "MemorySize": 512,
-        "Environment": {"Variables": function_environment()},
+        "Environment": {"Variables": _variables(module, settings)},
     }
     code = _package(module)
     try:
@@ -59,6 +60,15 @@ def _put(functions: Any, name: str, module: str, settings: Settings) -> None:
         FunctionName=name, WaiterConfig={"Delay": 0.25, "MaxAttempts": _WAIT_ATTEMPTS}
     )
     functions.update_function_code(FunctionName=name, ZipFile=code)
+
+
+def _variables(module: str, settings: Settings) -> dict[str, str]:
+    """The key of the hashes that stand for card numbers goes to the front door alone, and only where some come in."""
+    variables = function_environment()
+    mapping = desk_mapping(settings.mapping) if module == "intake" else None
+    if mapping is not None and mapping.tokenise:
+        variables["FRAUD_DESK_TOKEN_KEY"] = settings.token_key
+    return variables
 
 
 def _package(module: str) -> bytes:

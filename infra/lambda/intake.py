@@ -15,7 +15,7 @@ from services.adapters.mongo.client import connect
 from services.adapters.mongo.intake import MongoIntakeStore
 from services.domain.mapping import desk_mapping
 from services.domain.transaction_rules import rules_of
-from services.errors import InvalidData, Unavailable
+from services.errors import Unavailable
 from services.intake import Intake, IntakeResult, SourceReader
 from services.settings import Settings
 from services.worker_status import utc_now
@@ -56,8 +56,6 @@ def handler(event: Any, context: object) -> dict[str, Any]:
             results.append(_intake.submit_source(event["source"], received_at=now))
         if "reports" in event:
             results.append(_intake.report(event["reports"], received_at=now))
-    except InvalidData as error:
-        return _answer(400, error=error.message)
     except Unavailable as error:
         logger.warning("intake unavailable: %s", error.dependency)
         return _answer(503, error=f"{error.message} Send the same batch again; what was kept will count as known.")

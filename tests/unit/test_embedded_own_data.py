@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from embedded import environment, own_data, programs, supervisor
+from embedded.seed import functions
 from embedded.state_folder import StateFolder
 from services.errors import InvalidData
+from services.settings import REQUIRED, Settings
 
 MAPPINGS = Path(__file__).resolve().parents[2] / "mappings"
 OWN = {"FRAUD_DESK_MAPPING": str(MAPPINGS / "handbook.toml")}
@@ -90,3 +93,17 @@ def test_screens_that_find_a_stack_read_by_its_mapping() -> None:
     into = {"FRAUD_DESK_MAPPING": "/mine.toml"}
     environment.adopt(into, {"FRAUD_DESK_MAPPING": "/the-stacks.toml", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     assert into["FRAUD_DESK_MAPPING"] == "/the-stacks.toml"
+
+
+@pytest.mark.parametrize(
+    ("module", "mapping", "given"),
+    [("intake", "sparkov", True), ("intake", "paysim", False), ("intake", None, False), ("score", "sparkov", False)],
+)
+def test_the_key_of_tokens_goes_to_the_front_door_alone_and_only_where_card_numbers_come_in(
+    monkeypatch: pytest.MonkeyPatch, module: str, mapping: str | None, given: bool
+) -> None:
+    named = dict.fromkeys(REQUIRED, "x") | {"FRAUD_DESK_TOKEN_KEY": "k" * 16}
+    named |= {"FRAUD_DESK_MAPPING": str(MAPPINGS / f"{mapping}.toml")} if mapping else {}
+    monkeypatch.setattr(os, "environ", named)
+    found = functions._variables(module, Settings.from_environment(named))
+    assert (found.get("FRAUD_DESK_TOKEN_KEY") == "k" * 16) is given
