@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 if __package__:
     from model import cost_thresholds, measures
-    from model.training_channels import Channel
+    from model.training_channels import Channel, Segment
 else:
     import cost_thresholds  # type: ignore[no-redef]
     import measures  # type: ignore[no-redef]
-    from training_channels import Channel  # type: ignore[no-redef]
+    from training_channels import Channel, Segment  # type: ignore[no-redef]
 
 Array = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ def measure(
         costs = cost_thresholds.realised(measured.labels, scores, measured.amounts, _costs(settings), (review, decline))
         metrics["cost_per_1000_minor"] = 1000.0 * costs["cost_minor"] / costs["rows"]
         metrics["cost_per_1000_without_desk_minor"] = 1000.0 * costs["cost_without_desk_minor"] / costs["rows"]
-    return metrics, {key: _by_value(measured, scores, review, values) for key, values in measured.segments.items()}
+    return metrics, {key: _by_value(measured, scores, review, held) for key, held in measured.segments.items()}
 
 
 def _costs(settings: dict[str, Any]) -> cost_thresholds.Costs:
@@ -79,17 +79,18 @@ def _figures(labels: Array, scores: Array, review: float, amounts: Array | None)
     return out
 
 
-def _by_value(measured: Channel, scores: Array, review: float, values: NDArray[Any]) -> list[dict[str, Any]]:
+def _by_value(measured: Channel, scores: Array, review: float, segment: Segment) -> list[dict[str, Any]]:
     """By value, the most rows first; values with under 10 frauds, and those beyond 20, are one: `other`.
 
     Its figures, too, are only told of 10 frauds or more.
     """
-    names, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    names, codes = segment.names, segment.codes
+    counts = np.bincount(codes, minlength=len(names))
     frauds = np.bincount(codes, weights=measured.labels, minlength=len(names))
     told = (frauds >= _SEGMENT_FRAUDS) & (counts - frauds >= _SEGMENT_FRAUDS)
     order = [int(place) for place in np.argsort(-counts, kind="stable") if told[place]][:_SEGMENTS]
     rest = ~np.isin(codes, order)
-    parts = [(str(names[place]), codes == place) for place in order]
+    parts = [(names[place], codes == place) for place in order]
     if rest.any():
         parts.append(("other", rest))
     out = []

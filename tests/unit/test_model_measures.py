@@ -7,8 +7,9 @@ import random
 
 import numpy as np
 import pytest
+import xgboost as xgb
 
-from model.measures import average_precision, roc_auc, suggest_thresholds
+from model.measures import average_precision, curve_area, roc_auc, suggest_thresholds
 
 
 def arrays(labels: list[int], scores: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -98,3 +99,16 @@ def test_ties_never_exceed_the_alert_rate_unless_the_highest_score_is_shared() -
 def test_thresholds_are_always_apart_and_inside(score: float) -> None:
     review, decline = thresholds([1] + [0] * 9, [score] * 10)
     assert 0 < review < decline < 1
+
+
+def test_what_is_watched_while_boosting_is_xgboosts_own_area() -> None:
+    r = np.random.default_rng(3)
+    for digits in (1, 2, 4, 7):
+        labels = (r.random(2_000) < 0.05).astype(np.float32)
+        margins = np.round(r.random(2_000) + labels * 0.4, digits).astype(np.float32)
+        rows = xgb.DMatrix(np.zeros((2_000, 1), np.float32), label=labels, base_margin=margins, nthread=1)
+        told = {"objective": "binary:logitraw", "eval_metric": "aucpr", "base_score": 0.5, "nthread": 1}
+        theirs = float(xgb.Booster(told, [rows]).eval(rows).split(":")[1])
+        assert curve_area(labels, margins) == pytest.approx(theirs, abs=1e-6)
+    assert curve_area(np.zeros(3, np.float32), np.ones(3, np.float32)) == 0.0
+    assert curve_area(np.ones(3, np.float32), np.ones(3, np.float32)) == 0.0

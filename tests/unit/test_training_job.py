@@ -15,7 +15,7 @@ import xgboost as xgb
 
 from model import model_card, onnx_packaging, training_fit
 from model import train as job
-from model.training_channels import Channel, read_channel
+from model.training_channels import Channel, Segment, read_channel
 from model.training_options import DEFAULTS, Failure, hyperparameters
 from services.hyperparameters import CHOICES, HYPERPARAMETERS, MONOTONE, wrong_hyperparameter
 
@@ -46,11 +46,18 @@ def write(base: Path, given: dict[str, str], **channels: Channel) -> Path:
     return base
 
 
+def texts(held: Segment) -> list[str]:
+    return [held.names[code] for code in held.codes]
+
+
 def as_table(data: Channel) -> pa.Table:
     columns: dict[str, Any] = {"label": data.labels.astype(np.int8)}
     if data.amounts is not None:
         columns["__amount_minor"] = data.amounts.astype(np.int64)
-    columns |= {f"__segment.{key}": values for key, values in data.segments.items()}
+    for name, codes in (("__card", data.cards), ("__day", data.days)):
+        if codes is not None:
+            columns[name] = codes.astype(np.int32)
+    columns |= {f"__segment.{key}": texts(held) for key, held in data.segments.items()}
     columns |= {name: data.matrix[:, place] for place, name in enumerate(data.names)}
     metadata = {"features_version": data.features_version, "training_set": json.dumps(data.about)}
     return pa.table(columns).replace_schema_metadata(metadata)
@@ -125,7 +132,9 @@ def test_channels_of_several_files_and_kinds_of_numbers_are_one_float32_matrix(t
     assert read.labels.tolist() == [1, 0, 0, 1, 0]
     assert read.amounts is not None
     assert read.amounts.tolist() == [6, 7, 5, 6, 7]
-    assert read.segments["channel"].tolist() == ["unknown", "ecom", "pos", "unknown", "ecom"]
+    assert read.segments["channel"].names == ("ecom", "pos", "unknown")
+    assert texts(read.segments["channel"]) == ["unknown", "ecom", "pos", "unknown", "ecom"]
+    assert (read.cards, read.days) == (None, None)
 
 
 def test_the_same_job_gives_the_same_booster_and_a_seed_another(tmp_path: Path) -> None:
@@ -260,9 +269,8 @@ def test_the_card_tells_where_the_model_is_from_and_what_it_is_worth(tmp_path: P
         "label_cutoff": "2026-11-01T00:00:00+00:00",
         "features": {"ratio": {"title": "Amount against the usual", "unit": "ratio"}},
     }
-    kinds = np.array(["ecom", "pos", "atm"], dtype=object)
-    segments = {"channel": kinds[np.r_[np.zeros(1_200, int), np.ones(790, int), np.full(10, 2)]]}
-    validation = channel(2_000, 2, segments={"channel": np.random.default_rng(1).permutation(segments["channel"])})
+    codes = np.random.default_rng(1).permutation(np.r_[np.zeros(1_200, int), np.ones(790, int), np.full(10, 2)])
+    validation = channel(2_000, 2, segments={"channel": Segment(codes, ("ecom", "pos", "atm"))})
     held = trained(tmp_path, {}, train=channel(3_000, 1, about=about), validation=validation)
     card = json.loads((tmp_path / "model/model_card.json").read_text())
     assert card == json.loads(json.dumps(model_card.card(held)))
