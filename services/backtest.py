@@ -165,7 +165,7 @@ def _checks(now: _Run, folds: tuple[Fold, ...], results: list[FoldResult]) -> tu
         checks.single_features(
             now.matrix[trained[0] - now.offset], data.labels[trained[0]] == 1, now.engine.names, seed=request.seed
         ),
-        checks.implausible(float(np.mean(precisions)) if precisions else None, prevalence, request),
+        checks.implausible(float(np.mean(precisions)) if precisions else None, prevalence, request, data.mapping),
     ]
     now.progress("Check: without the future", 0.8)
     out.append(checks.future_rows(data, now.engine, now.matrix, now.offset, first, request))

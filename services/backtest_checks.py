@@ -19,14 +19,16 @@ from services.backtest_model import fit
 from services.backtest_protocol import Fold, Request
 from services.backtest_report import Check
 from services.detection_metrics import auc_roc, average_precision
+from services.domain.mapping_parts import Mapping
 from services.errors import InvalidData
 
 # A single feature that ranks better than this knows the answer.
 MOST_AUC = 0.99
 # So does a column of the source that alone has such a precision and is so much better than chance.
 MOST_COLUMN_AP, MOST_COLUMN_LIFT = 0.5, 10.0
-# With labels that arrive after days, what happens at a place or to a card not yet known cannot be seen coming: the best
-# possible on simulated portfolios is .78 after 7 days and .93 after one; real ones have about .1.
+# With labels that arrive after days, what happens at a place or to a card not yet known cannot be seen coming. How much
+# that is, is known of simulated data only, whose mappings say it (most_ap); of others, only that these are never reached:
+# real portfolios have about .1.
 LATE_DAYS, MOST_AP_LATE, MOST_AP_EARLY = 3.0, 0.85, 0.97
 FEWEST = 20
 # The features of the 30 days before a training window are what its features look back on.
@@ -119,10 +121,17 @@ def _column_precision(data: Portfolio, name: str, train: NDArray[np.int64], test
     return max(average_precision(frauds, up), average_precision(frauds, down))
 
 
-def implausible(mean_ap: float | None, prevalence: float, request: Request) -> Check:
+def most_ap(request: Request, mapping: Mapping | None) -> float:
+    """The greatest mean average precision that can be: as asked, else as the mapping knows of its data, else what is
+    never reached with labels as late as these."""
+    told = mapping.label.plausible_ap(request.known_after) if mapping and mapping.label else None
+    usual = MOST_AP_LATE if request.known_after >= LATE_DAYS else MOST_AP_EARLY
+    return next(bound for bound in (request.most_ap, told, usual) if bound is not None)
+
+
+def implausible(mean_ap: float | None, prevalence: float, request: Request, mapping: Mapping | None) -> Check:
     """Is the mean average precision better than it can be?"""
-    late = request.known_after >= LATE_DAYS
-    bound = request.most_ap if request.most_ap is not None else MOST_AP_LATE if late else MOST_AP_EARLY
+    bound = most_ap(request, mapping)
     if mean_ap is None:
         return Check("plausible", None, "No fold had a fraud to find.")
     if mean_ap > bound:

@@ -37,7 +37,7 @@ def as_date(day: int) -> date:
 class Request:
     """`first` and `last`: the first and the last day that is tested, both included. `delay_days` until a label is known
     to whoever trains, `label_days` until it is known to the features (None: the same). `most_ap`: a mean average
-    precision above it is implausible (None: services.backtest_checks chooses by the delay). `seed` orders what is
+    precision above it is implausible (None: as the mapping says, else by the delay). `seed` orders what is
     shuffled. InvalidData for anything that makes no protocol."""
 
     first: date

@@ -25,6 +25,7 @@ merchant = ["merch_long", "merch_lat"]
 column = "is_fraud"
 fraud = [1]                        # every other value is genuine, an empty cell is unknown
 delay_days = 7                     # or known_at = "column"; neither: the data do not say when a label was known
+most_ap = { 1 = 0.96, 7 = 0.8 }    # days until labels are known: more than no average precision can be; or left out
 [features.category]
 column = "category"
 kind = "category"                  # number, category, flag or text
@@ -36,6 +37,7 @@ optional = false                   # true: a file without the column is read as 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -226,9 +228,22 @@ def _label(section: Section) -> LabelColumn | None:
         fraud = []
     if known_at is not None and delay is not None:
         section.problem("either known_at or delay_days can be given, not both")
+    most = _most_ap(section.section("most_ap", required=False))
     section.nothing_else()
     words = tuple(dict.fromkeys(label_word(value) for value in fraud))
-    return LabelColumn(column, words, known_at, delay) if column else None
+    return LabelColumn(column, words, known_at, delay, most) if column else None
+
+
+def _most_ap(section: Section) -> tuple[tuple[float, float], ...]:
+    """Ascending by days."""
+    found = []
+    for key in section.table:
+        most = section.number(key)
+        if not re.fullmatch(r"\d{1,3}", key) or most is None or not 0 < most <= 1:
+            section.problem(f"{key!r} must be whole days, with an average precision above 0 and at most 1")
+        else:
+            found.append((float(key), most))
+    return tuple(sorted(found))
 
 
 def _features(section: Section) -> tuple[PlainFeature, ...]:

@@ -46,12 +46,20 @@ class AmountColumn:
 @dataclass(frozen=True, slots=True)
 class LabelColumn:
     """`fraud`: the values that mean fraud, as texts (see `label_word`). When a label became known: the time in
-    `known_at` (read like the event's time), or `delay_days` after the event, or not said (both None)."""
+    `known_at` (read like the event's time), or `delay_days` after the event, or not said (both None).
+
+    `most_ap`: (days, average precision), by days: with labels that become known after so many days or more, no model
+    can be better than that, as whoever knows the data knows; a backtest that is better saw what it should not."""
 
     column: str
     fraud: tuple[str, ...]
     known_at: str | None = None
     delay_days: float | None = None
+    most_ap: tuple[tuple[float, float], ...] = ()
+
+    def plausible_ap(self, known_after: float) -> float | None:
+        """The greatest average precision that can be with labels known after so many days; None where none is said."""
+        return next((most for days, most in reversed(self.most_ap) if days <= known_after), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from services import backtest
+from services.backtest_checks import most_ap
 from services.backtest_data import Portfolio, known_moments, portfolio
 from services.backtest_engine import PlanEngine
 from services.backtest_protocol import Request
@@ -140,6 +141,20 @@ def test_a_mean_precision_above_the_stated_bound_is_implausible() -> None:
     report = run(data, asked=Request(ASKED.first, ASKED.last, train_days=21, most_ap=0.01))
     assert check(report, "plausible").holds is False
     assert "implausibly high" in check(report, "plausible").sentence
+
+
+def test_a_mapping_that_knows_its_data_says_what_is_implausible() -> None:
+    stated = small_portfolio.mapping("[label.most_ap]\n7 = 0.5\n1 = 0.6\n")
+    late, early = Request(ASKED.first, ASKED.last), Request(ASKED.first, ASKED.last, label_days=2)
+    assert (most_ap(late, stated), most_ap(early, stated)) == (0.5, 0.6)
+    assert most_ap(Request(ASKED.first, ASKED.last, most_ap=0.4), stated) == 0.4
+    # Of labels earlier than it speaks of it says nothing, and neither does a mapping without the table.
+    immediate = Request(ASKED.first, ASKED.last, label_days=0.5)
+    assert most_ap(immediate, stated) == most_ap(immediate, small_portfolio.mapping()) == 0.97
+    assert most_ap(late, small_portfolio.mapping()) == most_ap(late, None) == 0.85
+    data = small()
+    told = portfolio(data.table, stated)
+    assert check(run(told, PlanEngine(stated)), "plausible").bound == 0.5
 
 
 def test_labels_are_known_when_the_delay_is_over() -> None:

@@ -80,6 +80,8 @@ def test_every_problem_is_listed():
         ("[label]\ncolumn = 'f'\n[features.f]\ncolumn = 'f'\nkind = 'flag'", "give the answer away"),
         ("[features.shop]\ncolumn = 's'\nkind = 'text'\n", "both an entity and a feature"),
         ("[places]\nmerchant = ['x']", "two columns"),
+        ("[label]\ncolumn = 'f'\n[label.most_ap]\nsoon = 0.5", "'soon' must be whole days"),
+        ("[label]\ncolumn = 'f'\n[label.most_ap]\n7 = 1.5", "'7' must be whole days"),
     ],
 )
 def test_sections_are_checked_against_each_other(more, said):
