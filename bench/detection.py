@@ -11,7 +11,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-from bench import detection_book
+from bench import detection_book, detection_ceiling
 from bench.report import Figure, figure
 from services import backtest, backtest_source
 from services.backtest_data import Portfolio
@@ -46,7 +46,8 @@ LATER_GOAL = {7.0: {"auc": 0.875, "ap": 0.74, "cp100": 0.315}, 1.0: {"ap": 0.90,
 
 
 def run(data: str | None = None) -> list[Figure]:
-    portfolio = _read(data)
+    path = _path(data)
+    portfolio, _ = backtest_source.read_file(path, read_mapping(MAPPING))
     last = as_date(int(portfolio.days[-1]))
     figures = [
         figure(f"published: {name}, {NAMES[metric]}", value, "", peer="mean of four weeks, quoted", peer_value=None)
@@ -60,19 +61,18 @@ def run(data: str | None = None) -> list[Figure]:
         figures += _first(portfolio, label_days)
         # After the first window nothing was looked at when settings were chosen; before it, weeks were.
         start = FIRST_WINDOW + timedelta(days=7) if weeks else FIRST_WINDOW - timedelta(days=7 * MOST_WEEKS)
-        figures += _weeks(portfolio, label_days, start, weeks or MOST_WEEKS, unseen=weeks > 0)
+        figures += _weeks(portfolio, path, label_days, start, weeks or MOST_WEEKS, unseen=weeks > 0)
     return figures
 
 
-def _read(named: str | None) -> Portfolio:
+def _path(named: str | None) -> Path:
     path = named or os.environ.get(VARIABLE)
     if not path or not Path(path).is_file():
         raise SystemExit(
             f"The handbook's transactions are not there. Name the file with --data or {VARIABLE}; it is published by "
             "the Fraud Detection Handbook and not part of this project."
         )
-    portfolio, _ = backtest_source.read_file(Path(path), read_mapping(MAPPING))
-    return portfolio
+    return Path(path)
 
 
 def _book(portfolio: Portfolio) -> list[Figure]:
@@ -115,7 +115,9 @@ def _first(portfolio: Portfolio, label_days: float) -> list[Figure]:
     return out
 
 
-def _weeks(portfolio: Portfolio, label_days: float, start: date, weeks: int, *, unseen: bool) -> list[Figure]:
+def _weeks(
+    portfolio: Portfolio, path: Path, label_days: float, start: date, weeks: int, *, unseen: bool
+) -> list[Figure]:
     report, _ = _backtest(portfolio, start, weeks, label_days)
     words = "later weeks" if unseen else "earlier weeks"
     out = [
@@ -143,6 +145,17 @@ def _weeks(portfolio: Portfolio, label_days: float, start: date, weeks: int, *, 
                 # Weeks differ in how much fraud they have: the goal is one for the weeks after the first window.
                 goal=f">= {goal}" if goal and unseen else "",
                 holds=value >= goal if goal and unseen else None,
+            )
+        )
+    ceiling = detection_ceiling.of_weeks(portfolio, path, report.request)
+    for metric, most in (ceiling or {}).items():
+        out.append(
+            figure(
+                f"{words}, labels after {label_days:g} d, {NAMES[metric]} of what can be seen coming",
+                mean[metric] or 0.0,
+                "",
+                peer="all of it, told",
+                peer_value=most,
             )
         )
     failed = [check.name for check in report.checks if check.holds is False]

@@ -27,8 +27,8 @@ MOST_AUC = 0.99
 # So does a column of the source that alone has such a precision and is so much better than chance.
 MOST_COLUMN_AP, MOST_COLUMN_LIFT = 0.5, 10.0
 # With labels that arrive after days, what happens at a place or to a card not yet known cannot be seen coming. How much
-# that is, is known of simulated data only, whose mappings say it (most_ap); of others, only that these are never reached:
-# real portfolios have about .1.
+# that is, is known of simulated data only, whose mappings say it (most_ap); of others, only that these are never
+# reached: real portfolios have about .1.
 LATE_DAYS, MOST_AP_LATE, MOST_AP_EARLY = 3.0, 0.85, 0.97
 FEWEST = 20
 # The features of the 30 days before a training window are what its features look back on.
