@@ -76,6 +76,7 @@ def _by_currency(now: KpiFigures) -> None:
         column_config={
             "Fraud by value (bps)": column.NumberColumn(format="%.1f"),
             "Transactions": column.NumberColumn(format="localized"),
+            **{name: column.TextColumn(alignment="right") for name in ("Volume", "Fraud", "Prevented loss")},
         },
         alt="The amounts of this period by currency; amounts of different currencies are never added",
     )

@@ -68,6 +68,8 @@ class QueueFilter:
     since: datetime | None = None
     until: datetime | None = None
     before_or_at: datetime | None = None
+    # (key of a category of services.domain.own_columns, accepted values): of data of one's own.
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Facets:
     channels: tuple[str, ...]
     categories: tuple[str, ...]
     countries: tuple[str, ...]
+    # (key, values) of the categories of data of one's own that have few values.
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class TransactionStore(Protocol):
@@ -201,7 +205,8 @@ def _check(filters: QueueFilter, sort: Sort) -> None:
         )
     if sort is Sort.DUE and filters.view is not QueueView.OPEN_ALERTS:
         raise InvalidData("Only open alerts have a due time; choose another order.")
-    for values in (filters.channels, filters.categories, filters.countries, filters.decisions):
+    own = [values for _, values in filters.own]
+    for values in (filters.channels, filters.categories, filters.countries, filters.decisions, *own):
         if len(values) > 100 or any(not isinstance(v, str) or len(v) > 100 for v in values):
             raise InvalidData("Invalid filter: too many or too long values.")
     for bound in (filters.min_amount_minor, filters.max_amount_minor):

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from services.domain.mapping_parts import Mapping
+from services.domain.own_columns import own_columns
 from services.domain.states import Decision
 from services.transactions import Facets, QueueFilter, QueueView, Sort
 from ui import format as fmt
@@ -32,6 +33,7 @@ _EMPTY: dict[str, Any] = {
     "q_search": "", "q_channel": [], "q_category": [], "q_country": [], "q_decision": [], "q_min": None, "q_max": None,
     "q_period": "any",
 }  # fmt: skip
+_OWN = "q_own_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,11 @@ class Chosen:
     min_amount: float | None
     max_amount: float | None
     period: str
+    own: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def narrowed(self) -> bool:
-        lists = self.channels or self.categories or self.countries or self.decisions
+        lists = self.channels or self.categories or self.countries or self.decisions or self.own
         amounts = self.min_amount is not None or self.max_amount is not None
         return bool(self.search or lists or amounts or self.period != "any")
 
@@ -69,12 +72,16 @@ class Chosen:
             max_amount_minor=None if self.max_amount is None else fmt.minor(self.max_amount),
             since=as_of - span if span else None,
             before_or_at=as_of,
+            own=self.own,
         )
 
 
 def clear() -> None:
     for key, value in _EMPTY.items():
         st.session_state[key] = value
+    for key in st.session_state:
+        if isinstance(key, str) and key.startswith(_OWN) and not key.endswith("_popover"):
+            st.session_state[key] = []
 
 
 def view_bar(on_change: Callable[[], None]) -> tuple[QueueView, Sort]:
@@ -109,13 +116,28 @@ def filter_bar(
     channels = _choice("Channel", "q_channel", facets.channels, on_change)
     categories = _choice("Category", "q_category", facets.categories, on_change)
     countries = _choice("Country", "q_country", facets.countries, on_change)
+    own = _own(facets, mapping, on_change)
     decisions = _choice("Decision", "q_decision", tuple(str(d) for d in Decision), on_change)
     low, high = _amounts(on_change)
     period = _period(on_change)
-    chosen = Chosen(view, sort, (search or "").strip(), channels, categories, countries, decisions, low, high, period)
+    words = (search or "").strip()
+    chosen = Chosen(view, sort, words, channels, categories, countries, decisions, low, high, period, own)
     if chosen.narrowed:
         st.button("Clear", key="q_clear", icon=":material/close:", type="tertiary", on_click=_clear_then(on_change))
     return chosen
+
+
+def _own(
+    facets: Facets, mapping: Mapping | None, on_change: Callable[[], None]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The categories of data of one's own, under their titles."""
+    known = dict(facets.own)
+    picked = {
+        column.key: _choice(column.title, _OWN + column.key, known.get(column.key, ()), on_change, word=str)
+        for column in own_columns(mapping)
+        if not column.entity
+    }
+    return tuple((key, values) for key, values in picked.items() if values)
 
 
 def _clear_then(on_change: Callable[[], None]) -> Callable[[], None]:
@@ -126,22 +148,29 @@ def _clear_then(on_change: Callable[[], None]) -> Callable[[], None]:
     return act
 
 
-def face(name: str, values: Sequence[str]) -> str:
+def face(name: str, values: Sequence[str], word: Callable[[str], str] = fmt.word) -> str:
     """'Channel', 'Channel: ecom', 'Channel: 3'."""
     if not values:
         return name
-    return f"{name}: {fmt.word(values[0]) if len(values) == 1 else len(values)}"
+    return f"{name}: {word(values[0]) if len(values) == 1 else len(values)}"
 
 
-def _choice(name: str, key: str, options: tuple[str, ...], on_change: Callable[[], None]) -> tuple[str, ...]:
+def _choice(
+    name: str,
+    key: str,
+    options: tuple[str, ...],
+    on_change: Callable[[], None],
+    word: Callable[[str], str] | None = None,
+) -> tuple[str, ...]:
+    """`word` says how a value is written; those of data of one's own stay as they are."""
     now = [v for v in st.session_state.get(key) or [] if isinstance(v, str)]
     known = tuple(dict.fromkeys((*options, *now)))
     if not known:
         return ()  # data of one's own need not have it at all
-    with st.popover(face(name, now), key=f"{key}_popover"):
+    with st.popover(face(name, now, word or fmt.word), key=f"{key}_popover"):
         picked = st.pills(
-            name, known, selection_mode="multi", key=key, bind="query-params", on_change=on_change, format_func=_label,
-            width=280,
+            name, known, selection_mode="multi", key=key, bind="query-params", on_change=on_change,
+            format_func=word or _label, width=280,
         )  # fmt: skip
     return tuple(picked or ())
 

@@ -69,6 +69,10 @@ def at_path(document: AnyMapping[str, Any], path: str) -> str | None:
     value: Any = document
     for part in path.split(".", 1):
         value = value.get(part) if isinstance(value, AnyMapping) else None
+    return as_text(value)
+
+
+def as_text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool):

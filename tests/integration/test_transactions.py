@@ -227,14 +227,22 @@ def test_amounts_of_different_currencies_are_never_added(db, world):
 
 
 def test_a_search_finds_the_entities_of_a_mapping_and_rows_tell_them(db, world):
-    db["transactions"].insert_one(document("own-1", terminal_id="till-9", attributes={"shop": "s-4"}))
-    own = (OwnColumn("terminal", "Terminal", "terminal_id", True), OwnColumn("shop", "Shop", "attributes.shop", True))
+    attributes = {"shop": "s-4", "kind": "toys", "vip": True}
+    db["transactions"].insert_one(document("own-1", terminal_id="till-9", attributes=attributes))
+    own = (
+        OwnColumn("terminal", "Terminal", "terminal_id", True), OwnColumn("shop", "Shop", "attributes.shop", True),
+        OwnColumn("kind", "Kind", "attributes.kind"), OwnColumn("vip", "VIP", "attributes.vip"),
+    )  # fmt: skip
     transactions = Transactions(MongoTransactionStore(db, own))
     for search in ("till-9", "s-4"):
         found = transactions.page(QueueFilter(view=QueueView.ALL, search=search), sort=Sort.NEWEST)
         assert [(row.transaction_id, row.own) for row in found.rows] == [
-            ("own-1", (("terminal", "till-9"), ("shop", "s-4")))
+            ("own-1", (("terminal", "till-9"), ("shop", "s-4"), ("kind", "toys"), ("vip", "yes")))
         ]
+    assert transactions.facets().own == (("kind", ("toys",)), ("vip", ("yes",)))
+    for accepted, expected in (((("kind", ("toys", "cars")), ("vip", ("yes",))), 1), ((("vip", ("no",)),), 0)):
+        counted = transactions.counts(QueueFilter(view=QueueView.ALL, own=accepted))
+        assert counted.matching == expected
 
 
 def test_kpi_summary_compares_like_with_like(db, world):

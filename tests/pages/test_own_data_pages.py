@@ -14,7 +14,7 @@ from services.transactions import Facets, QueueFilter, Sort, Transactions
 from tests import column_sets
 from tests.pages.conftest import Open, failed, text_of
 from tests.records import record
-from ui import export
+from ui import export, queue_filters
 
 TERMINALS = read_mapping(
     'name = "x"\n[time]\ncolumn = "when"\n[amount]\ncolumn = "usd"\ncurrency = "USD"\n[entities]\n'
@@ -39,7 +39,7 @@ def own_data(desk: Any, mapping: Mapping = TERMINALS) -> None:
     store.customer_history = lambda *a, **k: [replace(row, own=told) for row in history(*a, **k)]
     profile = store.customer_profile
     store.customer_profile = lambda *a, **k: replace(profile(*a, **k), countries=())
-    store.facets = lambda: Facets((), (), ())
+    store.facets = lambda: Facets((), (), (), (("kind", ("cars", "toys")),))
     desk.transactions = Transactions(store, mapping)
 
 
@@ -75,6 +75,19 @@ def test_the_queue_shows_the_mappings_columns_where_the_demo_has_the_merchant(
     assert set(grid.value["own-terminal"]) == {"till-7"}
     assert '"label": "Sort of goods"' in grid.proto.columns
     assert at.text_input(key="q_search").placeholder == "Id of anything"
+
+
+def test_the_queue_is_filtered_by_the_mappings_categories(open_page: Open, desk: Any) -> None:
+    own_data(desk)
+    asked: list[Any] = []
+    page = desk.store.page
+    desk.store.page = lambda filters, **k: asked.append(filters) or page(filters, **k)
+    at = open_page("analyst", "queue", q_own_kind="toys")
+    assert failed(at) == []
+    assert asked[-1].own == (("kind", ("toys",)),)
+    assert queue_filters.face("Sort of goods", ["gmail.com"], str) == "Sort of goods: gmail.com"
+    at.button(key="q_clear").click().run()
+    assert asked[-1].own == ()
 
 
 def test_the_panel_and_the_transaction_speak_the_mappings_words(open_page: Open, desk: Any) -> None:

@@ -12,7 +12,7 @@ from services.adapters.mongo.client import Db, Document, translated
 from services.adapters.mongo.documents import ROW_FIELDS, queue_row, transaction
 from services.adapters.mongo.kpis import BY_CURRENCY, sums
 from services.domain.kpi import Sum
-from services.domain.own_columns import OwnColumn
+from services.domain.own_columns import OwnColumn, as_text
 from services.health import StoreFigures
 from services.transactions import (
     CustomerProfile,
@@ -33,6 +33,9 @@ _ORDER = {
 }
 _MAX_TIME_MS = 2500
 _FACETS = ("channels", "categories", "countries")
+# A category with more values is no choice of a few; it is found by its entity or looked up in fraud rates.
+_FEW_VALUES = 40
+_FLAGS = {"yes": True, "no": False}
 _UNSCORED_AFTER = timedelta(seconds=10)
 _UNSCORED_WINDOW = timedelta(days=1)
 
@@ -48,7 +51,12 @@ class MongoTransactionStore:
 
     def _query(self, filters: QueueFilter) -> Document:
         named = (column.path for column in self._own if column.entity)
-        return _query(filters, tuple(dict.fromkeys(("_id", "customer_id", "merchant.id", *named))))
+        query = _query(filters, tuple(dict.fromkeys(("_id", "customer_id", "merchant.id", *named))))
+        accepted = dict(filters.own)
+        for column in self._own:
+            if values := accepted.get(column.key):
+                query[column.path] = {"$in": [*values, *(_FLAGS[value] for value in values if value in _FLAGS)]}
+        return query
 
     def now(self) -> datetime:
         return utc_now()
@@ -107,6 +115,7 @@ class MongoTransactionStore:
 
     def facets(self) -> Facets:
         """Values seen in the last 20,000 transactions."""
+        own = [column for column in self._own if not column.entity]
         with translated():
             found = list(
                 self._transactions.aggregate(
@@ -120,6 +129,7 @@ class MongoTransactionStore:
                                 "categories": {"$addToSet": "$merchant.category"},
                                 "countries": {"$addToSet": "$merchant.country"},
                             }
+                            | {f"own_{column.key}": {"$addToSet": f"${column.path}"} for column in own}
                         },
                     ],
                     maxTimeMS=_MAX_TIME_MS,
@@ -128,7 +138,13 @@ class MongoTransactionStore:
         if not found:
             return Facets((), (), ())
         known = {key: sorted(value for value in found[0][key] if value is not None) for key in _FACETS}
-        return Facets(*(tuple(known[key]) for key in _FACETS))
+        told = {
+            column.key: tuple(sorted({text for value in found[0][f"own_{column.key}"] if (text := as_text(value))}))
+            for column in own
+        }
+        few = tuple((key, values) for key, values in told.items() if 0 < len(values) <= _FEW_VALUES)
+        channels, categories, countries = (tuple(known[key]) for key in _FACETS)
+        return Facets(channels, categories, countries, few)
 
     def get(self, transaction_id: str) -> Transaction | None:
         with translated():
