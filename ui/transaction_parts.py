@@ -15,6 +15,7 @@ from ui import format as fmt
 from ui import own_words, verdict
 
 Line = tuple[str, str]
+LONG = 12
 EVENT_WORDS = {
     "alert_opened": (":material/notifications:", "Alert opened"),
     "decided": (":material/gavel:", "Decided"),
@@ -117,11 +118,21 @@ def _category(merchant: Mapping[str, Any]) -> str | None:
 
 
 def draw_groups(found: Mapping[str, list[Line]], *, columns: int = 3) -> None:
-    """Groups side by side in rows, one Markdown element a group."""
+    """Groups side by side in rows, one Markdown element a group; what is beyond LONG lines of one is below, unfolded on
+    demand, so that data of sixty columns leave room for the rest."""
     cells = st.columns(columns, gap="medium")
     for index, (name, lines) in enumerate(found.items()):
-        body = "  \n".join(f":gray[{fmt.literal(label)}]  {fmt.literal(value)}" for label, value in lines)
-        cells[index % columns].markdown(f"**{name}**  \n{body}")
+        cells[index % columns].markdown(f"**{name}**  \n{_body(lines[:LONG])}")
+    rest = [line for lines in found.values() for line in lines[LONG:]]
+    if rest:
+        with st.expander(f"{len(rest)} more", icon=":material/list:"):
+            half = -(-len(rest) // columns)
+            for place, cell in enumerate(st.columns(columns, gap="medium")):
+                cell.markdown(_body(rest[place * half : (place + 1) * half]))
+
+
+def _body(lines: list[Line]) -> str:
+    return "  \n".join(f":gray[{fmt.literal(label)}]  {fmt.literal(value)}" for label, value in lines)
 
 
 def profile(p: CustomerProfile, t: Transaction, now: datetime) -> None:

@@ -108,3 +108,14 @@ def test_the_export_has_the_mappings_columns(desk: Any) -> None:
     lines = export.queue_csv(desk.transactions, QueueFilter(), Sort.RISK).decode("utf-8-sig").splitlines()
     assert lines[0].endswith("model_version,terminal,gift_card,device,kind")
     assert lines[1].endswith(",till-7,g-1,,toys")
+
+
+def test_many_columns_of_a_payment_are_unfolded_on_demand(open_page: Open, desk: Any) -> None:
+    own_data(desk)
+    identifier = next(iter(desk.store.items))
+    many = {f"c{number}": float(number) for number in range(40)}
+    desk.store.items[identifier] = replace(desk.store.items[identifier], attributes=many)
+    at = open_page("analyst", "transaction", id=identifier)
+    assert failed(at) == []
+    assert "28 more" in [expander.label for expander in at.expander]
+    assert "C39" in text_of(at)
