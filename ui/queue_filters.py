@@ -167,7 +167,9 @@ def _choice(
     known = tuple(dict.fromkeys((*options, *now)))
     if not known:
         return ()  # data of one's own need not have it at all
-    with st.popover(face(name, now, word or fmt.word), key=f"{key}_popover"):
+    # Before the first drawing what is chosen is known from the address only, in the words of the screen.
+    said = now if key in st.session_state else st.query_params.get_all(key)
+    with st.popover(face(name, said, word or fmt.word), key=f"{key}_popover"):
         picked = st.pills(
             name, known, selection_mode="multi", key=key, bind="query-params", on_change=on_change,
             format_func=word or _label, width=280,

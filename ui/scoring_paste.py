@@ -19,15 +19,17 @@ def draw(actor: Actor) -> None:
     left, right = st.columns([44, 56], gap="medium")
     mapped = wiring.services().live_scoring.source is not None
     own = ', or {"source": [...]} with rows in the columns of your files' if mapped else ""
-    with left, st.form("live-json-form", border=True):
-        text = st.text_area(
-            "One payment as a JSON object, or a list of them", key=_TEXT, height=360, persist_state="session",
-            placeholder='{"transaction_id": "t-1", "event_time": "2026-01-31T12:00:00Z", ...}',
-            help=f"At most {MAX_ROWS:,} at once, in the shape that the front door takes{own}. Nothing is stored.",
-        )  # fmt: skip
-        with st.container(horizontal=True, horizontal_alignment="right"):
-            st.form_submit_button("Example", icon=":material/content_paste:", on_click=_example)
-            sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:", shortcut="Ctrl+Enter")
+    with left:
+        with st.form("live-json-form", border=True):
+            text = st.text_area(
+                "One payment as a JSON object, or a list of them", key=_TEXT, height=360, persist_state="session",
+                placeholder='{"transaction_id": "t-1", "event_time": "2026-01-31T12:00:00Z", ...}',
+                help=f"At most {MAX_ROWS:,} at once, in the shape that the front door takes{own}. Nothing is stored.",
+            )  # fmt: skip
+            with st.container(horizontal=True, horizontal_alignment="right"):
+                sent = st.form_submit_button("Score", type="primary", icon=":material/bolt:")
+        # Not in the form: Ctrl+Enter in a text area presses the form's first button, whichever that is.
+        st.button("Example", icon=":material/content_paste:", type="tertiary", on_click=_example)
     with right, errors.shown():
         if sent:
             records = records_of(text, wiring.services().live_scoring.source)
