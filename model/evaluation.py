@@ -42,7 +42,7 @@ def measure(
 ) -> tuple[dict[str, float], dict[str, list[dict[str, Any]]]]:
     """(metrics, {segment key: [the same of its values]}); shares lie in [0, 1], costs are minor units.
 
-    A precision among no alerts is left out, never 0.
+    A precision among no alerts is left out, never 0, and so is the card precision where payers or days are not known.
     """
     review, decline = chosen["review_threshold"], chosen["decline_threshold"]
     metrics = _figures(measured.labels, scores, review, measured.amounts)
@@ -51,11 +51,25 @@ def measure(
         metrics["precision_at_decline"] = float(measured.labels[refused].mean())
     metrics["decline_rate"] = float(refused.mean())
     metrics["validation_rows"] = float(len(measured.labels))
+    by_card = _card_precision(measured, scores)
+    if by_card is not None:
+        metrics["cp100"] = by_card
     if measured.amounts is not None:
         costs = cost_thresholds.realised(measured.labels, scores, measured.amounts, _costs(settings), (review, decline))
         metrics["cost_per_1000_minor"] = 1000.0 * costs["cost_minor"] / costs["rows"]
         metrics["cost_per_1000_without_desk_minor"] = 1000.0 * costs["cost_without_desk_minor"] / costs["rows"]
     return metrics, {key: _by_value(measured, scores, review, held) for key, held in measured.segments.items()}
+
+
+def _card_precision(measured: Channel, scores: Array) -> float | None:
+    """Over the days that lie wholly within the rows: the first and the last are cut off somewhere."""
+    if measured.cards is None or measured.days is None:
+        return None
+    whole = (measured.days > measured.days.min()) & (measured.days < measured.days.max())
+    labels = measured.labels[whole]
+    if not labels.any():
+        return None
+    return measures.card_precision(labels, scores[whole], measured.cards[whole], measured.days[whole])
 
 
 def _costs(settings: dict[str, Any]) -> cost_thresholds.Costs:

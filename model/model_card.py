@@ -34,6 +34,7 @@ def card(metadata: dict[str, Any]) -> dict[str, Any]:
             "tuning": {"rows": training["tuning"]["rows"], "frauds": training["tuning"]["positives"]},
             "measured": {"rows": training["measured"]["rows"], "frauds": training["measured"]["positives"]},
             "measured_apart": training["measured_apart"],
+            "young": _young(training),
         },
         "features": [
             {"name": name, "title": words.get(name, {}).get("title", name), "unit": words.get(name, {}).get("unit")}
@@ -57,6 +58,14 @@ def card(metadata: dict[str, Any]) -> dict[str, Any]:
         "booster_sha256": metadata["booster_sha256"],
         "reproduce": f"python -m services reproduce {about['experiment_id']}" if about.get("experiment_id") else None,
     }  # fmt: skip
+
+
+def _young(training: dict[str, Any]) -> dict[str, Any] | None:
+    """Rows too new to measure on: how many, and whether the last fit learned from them; None where it is not known."""
+    young = training.get("young")
+    if young is None:
+        return None
+    return {"rows": young["rows"], "frauds": young["positives"], "learned": bool(training.get("refit_young"))}
 
 
 def text(held: dict[str, Any]) -> str:
@@ -92,6 +101,9 @@ def _data(held: dict[str, Any]) -> str:
     ]
     if not data["measured_apart"]:
         lines.append("- Too few frauds to measure apart: the figures are of the rows it was tuned on, and flatter.")
+    if data["young"] and data["young"]["rows"]:
+        learned = "only the last fit, on all rows, learned from them" if data["young"]["learned"] else "left out"
+        lines.append(f"- Too new to measure on, though a verdict is known: {_rows(data['young'])}; {learned}")
     if data["window_start"]:
         lines.insert(
             0, f"- Window: {data['window_start']} to {data['window_end']}, labels until {data['label_cutoff']}"
@@ -113,7 +125,7 @@ def _method(held: dict[str, Any]) -> str:
     if method["refit_rows"]:
         lines.append(
             f"- Afterwards trained again on all {method['refit_rows']:,} rows; every figure here is of the model "
-            "before, which had not seen the validation rows"
+            "before, which had seen neither the validation rows nor any younger"
         )
     if held["constant_features"]:
         lines.append(f"- Never changed, so not used: {', '.join(held['constant_features'])}")

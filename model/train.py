@@ -1,14 +1,15 @@
 """Training inside the container: Parquet channels in, a calibrated booster with its card and metadata out.
 
-Reads `input/config` and `input/data/<channel>` under SAGEMAKER_BASE_DIR (default /opt/ml), channels `train` and
-`validation`; the first column is `label` (0 or 1), names beginning with two underscores belong to a row without being
-learned from, the others are the features, missing as nan or null. The split is by time and was made by whoever wrote
-the channels. A failure leaves one sentence in `output/failure` and exits 1. Runs as a script, on its own or in the
-XGBoost framework image; command-line arguments are ignored.
+Reads `input/config` and `input/data/<channel>` under SAGEMAKER_BASE_DIR (default /opt/ml), channels `train`,
+`validation` and, where there are such rows, `young`; the first column is `label` (0 or 1), names beginning with two
+underscores belong to a row without being learned from, the others are the features, missing as nan or null. The split
+is by time and was made by whoever wrote the channels. A failure leaves one sentence in `output/failure` and exits 1.
+Runs as a script, on its own or in the XGBoost framework image; command-line arguments are ignored.
 
 The validation rows are used in two halves, by time. The earlier tunes: when to stop, calibration, thresholds. The later
 only measures. With too few frauds for that both are the whole, which the metadata says. Where `refit` holds, the model
 that is kept then learns from all rows with the settings and number of trees found; every figure is of the one before.
+Young rows, too new for all their frauds to be known, are only learned from then.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def train(base: Path, fit: Fit = training_fit.fit) -> None:
     """
     began = time.monotonic()
     settings = hyperparameters(json.loads((base / "input/config/hyperparameters.json").read_text()))
-    data, validation = _channels(base)
+    data, validation, young = _channels(base)
     still = constant_features(data)
     if len(still) == len(data.names):
         raise Failure("Every feature is constant in the channel 'train'; there is nothing to learn from.")
@@ -60,11 +61,13 @@ def train(base: Path, fit: Fit = training_fit.fit) -> None:
     tuning, measured = halves(validation)
     fitted = fit(data, tuning, settings)
     judged = _judge(fitted.booster, tuning, measured, settings)
-    final = training_fit.refitted(fitted, data, validation, settings)
+    final = training_fit.refitted(fitted, data, validation, settings, young)
     metadata = {
         "features": list(data.names),
         "features_version": data.features_version or settings["features_version"],
-        "training": final.training | _about(data, tuning, measured, settings) | {"constant_features": still},
+        "training": final.training
+        | _about(data, tuning, measured, settings)
+        | {"constant_features": still, "young": _young(data, young)},
         "training_set": data.about,
         "flow": data.about.get("flow"),
         **judged,
@@ -75,15 +78,18 @@ def train(base: Path, fit: Fit = training_fit.fit) -> None:
     print(f"Finished in {time.monotonic() - began:.1f} s.", flush=True)
 
 
-def _channels(base: Path) -> tuple[Channel, Channel]:
+def _channels(base: Path) -> tuple[Channel, Channel, Channel | None]:
+    """(train, validation, young); None where the job has no channel of young rows."""
     channels = json.loads((base / "input/config/inputdataconfig.json").read_text())
     for channel in ("train", "validation"):
         if channel not in channels:
             raise Failure(f"The job has no channel '{channel}'.")
     data, validation = (read_channel(base / "input/data" / c, c) for c in ("train", "validation"))
-    if data.names != validation.names:
-        raise Failure("The channels 'train' and 'validation' do not have the same features in the same order.")
-    return data, validation
+    young = read_channel(base / "input/data/young", "young", both=False) if "young" in channels else None
+    for name, other in (("validation", validation), ("young", young)):
+        if other is not None and data.names != other.names:
+            raise Failure(f"The channels 'train' and '{name}' do not have the same features in the same order.")
+    return data, validation, young
 
 
 def halves(validation: Channel) -> tuple[Channel, Channel]:
@@ -120,6 +126,14 @@ def _judge(booster: xgb.Booster, tuning: Channel, measured: Channel, settings: d
         "calibration": calibrated
         | {"quality": quality, "uncalibrated": {name: raw[name] for name in ("brier", "ece")}},
     }
+
+
+def _young(data: Channel, young: Channel | None) -> dict[str, int] | None:
+    """How many there are: here, else in the training set that the job's channels are of; None where nobody says."""
+    if young is not None:
+        return {"rows": len(young.labels), "positives": int(young.labels.sum())}
+    told: dict[str, int] | None = data.about.get("young")
+    return told
 
 
 def _about(data: Channel, tuning: Channel, measured: Channel, settings: dict[str, Any]) -> dict[str, Any]:

@@ -67,11 +67,12 @@ class Channel:
         )
 
 
-def read_channel(folder: Path, channel: str) -> Channel:
+def read_channel(folder: Path, channel: str, *, both: bool = True) -> Channel:
     """Every Parquet file of a channel, in the order of their names. Raises Failure where it cannot be learned from.
 
     Columns whose names begin with two underscores are not features: __amount_minor, __card, __day (whole numbers) and
-    __segment.<key> are kept, others left out. Beside the result no more than two batches are in memory.
+    __segment.<key> are kept, others left out. `both`: it must have frauds and genuine transactions. Beside the result
+    no more than two batches are in memory.
     """
     paths = sorted(folder.glob("**/*.parquet"))
     if not paths:
@@ -81,7 +82,7 @@ def read_channel(folder: Path, channel: str) -> Channel:
     except (pa.ArrowInvalid, OSError) as error:
         raise Failure(f"A file of the channel '{channel}' is not readable as Parquet: {error}") from error
     try:
-        return _read(files, channel)
+        return _read(files, channel, both=both)
     except (pa.ArrowInvalid, OSError) as error:
         raise Failure(f"A file of the channel '{channel}' is not readable as Parquet: {error}") from error
     finally:
@@ -91,7 +92,7 @@ def read_channel(folder: Path, channel: str) -> Channel:
         pa.default_memory_pool().release_unused()
 
 
-def _read(files: list[pq.ParquetFile], channel: str) -> Channel:
+def _read(files: list[pq.ParquetFile], channel: str, *, both: bool) -> Channel:
     schema = files[0].schema_arrow
     columns = tuple(schema.names)
     if any(tuple(file.schema_arrow.names) != columns for file in files):
@@ -116,7 +117,7 @@ def _read(files: list[pq.ParquetFile], channel: str) -> Channel:
             for key in keys:
                 segments[key].append(batch.column(key).cast(pa.string()).fill_null("unknown"))
             _fill(matrix[part], batch, names, channel)
-    _check_labels(labels, channel)
+    _check_labels(labels, channel, both=both)
     metadata = schema.metadata or {}
     return Channel(
         labels,
@@ -173,13 +174,13 @@ def _whole(batch: pa.RecordBatch, name: str, channel: str) -> NDArray[np.int64]:
     return _numbers(batch, name, channel).astype(np.int64)
 
 
-def _check_labels(labels: NDArray[np.float64], channel: str) -> None:
+def _check_labels(labels: NDArray[np.float64], channel: str, *, both: bool) -> None:
     missing = int(np.isnan(labels).sum())
     if missing:
         raise Failure(f"The channel '{channel}' has {missing:,} rows without a label.")
     if not np.isin(labels, (0.0, 1.0)).all():
         raise Failure(f"The labels of the channel '{channel}' must be 0 or 1.")
-    if len(np.unique(labels)) < 2:
+    if both and len(np.unique(labels)) < 2:
         raise Failure(f"The channel '{channel}' has only {'frauds' if labels[0] else 'genuine transactions'}.")
 
 

@@ -100,18 +100,28 @@ def fit(train: Channel, tuning: Channel, settings: dict[str, Any], *, told: bool
 
 
 def refitted(
-    fitted: Fitted, train: Channel, validation: Channel, settings: dict[str, Any], *, told: bool = True
+    fitted: Fitted,
+    train: Channel,
+    validation: Channel,
+    settings: dict[str, Any],
+    young: Channel | None = None,
+    *,
+    told: bool = True,
 ) -> Fitted:
-    """The same parameters, seeds and numbers of trees on all rows, where that is asked for or pays; else as it was."""
-    cells = train.matrix.size + validation.matrix.size
+    """The same parameters, seeds and numbers of trees on all rows, where that is asked for or pays; else as it was.
+
+    `young` are rows that nothing was measured on or with, the newest of all.
+    """
+    parts = [part for part in (train, validation, young) if part is not None]
+    cells = sum(part.matrix.size for part in parts)
     wanted = settings["refit"] == "yes" or (settings["refit"] == "auto" and cells <= REFIT_CELLS)
     if not wanted:
         return Fitted(fitted.booster, fitted.training | {"refit_rows": None})
     training = fitted.training
     rows = replace(
         train,
-        matrix=np.concatenate([train.matrix, validation.matrix]),
-        labels=np.concatenate([train.labels, validation.labels]),
+        matrix=np.concatenate([part.matrix for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
     )
     if told:
         print(f"Training again on all {len(rows.labels):,} rows.", flush=True)
@@ -123,7 +133,7 @@ def refitted(
     ]
     booster = boosters[0] if len(boosters) == 1 else averaged(boosters)
     _check_monotone(booster, validation, settings["monotone_constraints"])
-    return Fitted(booster, training | {"refit_rows": len(rows.labels)})
+    return Fitted(booster, training | {"refit_rows": len(rows.labels), "refit_young": young is not None})
 
 
 @dataclass(frozen=True)

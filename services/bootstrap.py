@@ -52,6 +52,7 @@ from services.scoring_runs import ScoringRuns
 from services.scoring_runs_write_back import FileWriteBack
 from services.settings import Settings
 from services.training import Training
+from services.training_beside import recipe_for
 from services.training_data import TrainingData
 from services.transactions import Transactions
 
@@ -168,6 +169,7 @@ def build(settings: Settings | None = None) -> Services:
             lambda key: objects.get(key)[0],
             notes=MongoJobNotes(db),
             plan=plan,
+            recipe=recipe_for(mapping),
         ),
         models=models,
         deployment=deployment,

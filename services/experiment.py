@@ -50,7 +50,8 @@ class Candidate:
 class Experiment:
     """One training, from request to registered candidate.
 
-    rows and positives count the training set (None until it is built); metrics are of the validation window. `note`
+    rows and positives count the training set (None until it is built), `young` those of its rows that only the last
+    fit learns from; metrics are of the validation window. `note`
     says what it is waiting for right now, `failure` why it ended. The snapshots are of the lake's transactions and
     labels. `frozen` is the id of the frozen set whose very rows are learned from, `frozen_sha256` the sum of its
     manifest; None where the rows are read from the lake. `revision` is compare-and-set: every change adds 1.
@@ -91,6 +92,7 @@ class Experiment:
     autopilot: Autopilot | None = None
     candidates: tuple[Candidate, ...] = ()
     deployment_id: str | None = None
+    young: int = 0
     revision: int = 1
 
     @property

@@ -19,7 +19,8 @@ class FrozenSet:
     """Transactions with window_start <= event_time < window_end; labels as known at `label_cutoff`.
 
     `flow_id` and `flow_version` are None where the plan's features are taken as they are. `rows` counts all rows of
-    the window, `usable` those with a label (`frauds` of them 1), `train` and `validation` their split by time.
+    the window, `usable` those with a label (`frauds` of them 1), `train` and `validation` their split by time,
+    `young` those that only the last fit learns from (0 in sets of before there were any).
     `sha256` is of the manifest, which has those of every file; `prefix` is the key they begin with, with / at the end.
     """
 
@@ -43,6 +44,7 @@ class FrozenSet:
     prefix: str
     frozen_by: str
     frozen_at: datetime
+    young: int = 0
 
     @property
     def flow(self) -> tuple[str, int] | None:

@@ -25,8 +25,9 @@ import pyarrow.parquet as pq
 from services.errors import InvalidData, NotFound
 from services.experiment import Experiment
 from services.hyperparameters import as_text
+from services.training_beside import Recipe, recipe_of
 
-CHANNELS = ("train", "validation")
+CHANNELS = ("train", "validation", "young")
 TRAIN_SECONDS = 4 * 3600
 _MAX_UNPACKED = 2 * 1024**3
 
@@ -66,11 +67,12 @@ class Verdict:
 def reproduce(
     experiment: Experiment,
     *,
-    rebuild: Callable[[Callable[[str, bytes], None]], object],
+    rebuild: Callable[[Callable[[str, bytes], None], Recipe], object],
     objects: Objects,
     folder: Path,
 ) -> Verdict:
-    """Repeat it inside the empty `folder` and compare. `rebuild(put)` writes its training set through `put`.
+    """Repeat it inside the empty `folder` and compare. `rebuild(put, recipe)` writes its training set through `put`, as
+    the stored one was made.
 
     Raises InvalidData or NotFound when the record does not reach so far: no model yet, another method than XGBoost, or
     files that are gone or changed; Unavailable.
@@ -110,12 +112,13 @@ def _stored_set(experiment: Experiment, objects: Objects) -> dict[str, bytes]:
 def _compare_sets(
     experiment: Experiment,
     stored: Mapping[str, bytes],
-    rebuild: Callable[[Callable[[str, bytes], None]], object],
+    rebuild: Callable[[Callable[[str, bytes], None], Recipe], object],
 ) -> tuple[str, list[str]]:
     prefix = f"training/{f'frozen/{experiment.frozen}' if experiment.frozen else experiment.experiment_id}/"
     made: dict[str, bytes] = {}
     try:
-        rebuild(lambda key, body: made.__setitem__(key.removeprefix(prefix), body))
+        recipe = recipe_of(json.loads(stored["manifest.json"]))
+        rebuild(lambda key, body: made.__setitem__(key.removeprefix(prefix), body), recipe)
     except (InvalidData, NotFound) as error:
         return "cannot be rebuilt", [f"The training set cannot be rebuilt: {error.message}"]
     names = list(json.loads(stored["manifest.json"])["sha256"])
@@ -155,7 +158,8 @@ def _prepare(
     config = folder / "input/config"
     config.mkdir(parents=True)
     (config / "hyperparameters.json").write_text(json.dumps(given))
-    (config / "inputdataconfig.json").write_text(json.dumps({channel: {} for channel in CHANNELS}))
+    channels = {name.split("/")[0] for name in stored} & set(CHANNELS)
+    (config / "inputdataconfig.json").write_text(json.dumps({channel: {} for channel in sorted(channels)}))
     for name, body in stored.items():
         if name.split("/")[0] in CHANNELS:
             path = folder / "input/data" / name

@@ -63,7 +63,7 @@ def _verdict(settings: Settings, experiment_id: str, folder: Path) -> Verdict:
         lake, plan = Lake(IcebergLake(settings, patient=True)), plan_of(desk_mapping(settings.mapping))
         return reproduce(
             experiment,
-            rebuild=lambda put: build_for(experiment, lake, put, plan, ReadFlows(db)),
+            rebuild=lambda put, recipe: build_for(experiment, lake, put, plan, ReadFlows(db), recipe),
             objects=ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3),
             folder=folder,
         )

@@ -13,6 +13,7 @@ from services.flow_training import raw_of, with_flow
 from services.flows import FitOrigin, FlowStore
 from services.lake import Lake
 from services.training import Experiment
+from services.training_beside import Recipe
 from services.training_files import write
 from services.training_frozen import FLOW
 from services.training_set import build, columns_of
@@ -26,6 +27,7 @@ def build_for(
     put: Callable[[str, bytes], None],
     plan: Plan = DEMO,
     flows: FlowStore | None = None,
+    recipe: Recipe | None = None,
 ) -> dict[str, Any]:
     """Replay the pinned snapshots, run the experiment's flow, write the set through `put` and return its manifest.
 
@@ -40,11 +42,15 @@ def build_for(
     assert experiment.snapshot_id is not None, "snapshots are chosen before anything is built"
     name = f"frozen/{experiment.frozen}" if experiment.frozen else experiment.experiment_id
     also: dict[str, bytes] = {}
-    transactions = lake.read_transactions(experiment.snapshot_id, end=experiment.window_end, columns=columns_of(plan))
+    recipe = recipe or Recipe()
+    wanted = columns_of(plan, recipe)
+    transactions = lake.read_transactions(experiment.snapshot_id, end=experiment.window_end, columns=wanted)
     labels = lake.read_labels(experiment.labels_snapshot_id)
     log.info("lifecycle.replay transactions=%d labels=%d", transactions.num_rows, labels.num_rows)
     start, end, cutoff = experiment.window_start, experiment.window_end, experiment.label_cutoff
-    data = build(transactions, labels, window_start=start, window_end=end, label_cutoff=cutoff, plan=plan)
+    data = build(
+        transactions, labels, window_start=start, window_end=end, label_cutoff=cutoff, plan=plan, recipe=recipe
+    )
     if experiment.flow is not None:
         assert flows is not None, "an experiment with a flow is built with the flows"
         held = flows.get(*experiment.flow)

@@ -30,6 +30,7 @@ from services.frozen_sets import FrozenSet, FrozenStore, check_name
 from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
 from services.profile_model import Drift, drift
+from services.training_beside import Recipe
 from services.training_data_freeze import freeze
 from services.training_data_import import Imported, Selection, take
 from services.training_data_jobs import JobNote, JobNotes, cut_off, noted
@@ -89,11 +90,13 @@ class TrainingData:
         *,
         notes: JobNotes,
         plan: Plan = DEMO,
+        recipe: Recipe | None = None,
         clock: Callable[[], datetime] = utc_now,
         token: Callable[[], str] = lambda: secrets.token_hex(3),
     ) -> None:
         self._lake, self._list, self._frozen, self._put, self._get = lake, snapshots, frozen, put, get
         self._notes, self.plan, self._clock, self._token = notes, plan, clock, token
+        self._recipe = recipe or Recipe()
         self._lock = threading.Lock()
         self._job: Job | None = None
         self._thread: threading.Thread | None = None
@@ -201,7 +204,8 @@ class TrainingData:
 
         def work() -> str:
             made, audit = freeze(
-                self._lake, selection, held, self._put, plan=self.plan, frozen_id=frozen_id, name=name,
+                self._lake, selection, held, self._put, plan=self.plan, recipe=self._recipe,
+                frozen_id=frozen_id, name=name,
                 actor=actor, now=now, say=self._say,
             )  # fmt: skip
             self._frozen.add(made, audit=audit)

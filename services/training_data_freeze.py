@@ -19,10 +19,11 @@ from services.flows import FlowVersion
 from services.frozen_sets import FrozenSet, prefix_of, tag_of
 from services.lake import Lake
 from services.lake_schema import LABELS_TABLE, TRANSACTIONS_TABLE
+from services.training_beside import Recipe
 from services.training_data_import import Say, Selection, read_raw, read_set
 from services.training_files import write
 from services.training_frozen import FLOW
-from services.training_set import TRAIN
+from services.training_set import TRAIN, VALIDATION, YOUNG
 
 
 def freeze(
@@ -32,6 +33,7 @@ def freeze(
     put: Callable[[str, bytes], None],
     *,
     plan: Plan,
+    recipe: Recipe | None = None,
     frozen_id: str,
     name: str,
     actor: Actor,
@@ -44,7 +46,7 @@ def freeze(
     if selection.labels_snapshot_id is not None:
         lake.pin(selection.labels_snapshot_id, tag, LABELS_TABLE.name)
     say("Reading the lake and replaying its history", 0.1)
-    data = read_set(lake, selection, plan=plan)
+    data = read_set(lake, selection, plan=plan, recipe=recipe)
     also: dict[str, bytes] = {}
     if held is not None:
         say("Running the flow", 0.6)
@@ -88,7 +90,8 @@ def freeze(
         usable=len(data.labels),
         frauds=data.positives,
         train=int(data.chosen(TRAIN).sum()),
-        validation=len(data.labels) - int(data.chosen(TRAIN).sum()),
+        validation=int(data.chosen(VALIDATION).sum()),
+        young=int(data.chosen(YOUNG).sum()),
         sha256=hashlib.sha256(last).hexdigest(),  # the manifest is what `write` puts last
         prefix=prefix_of(frozen_id),
         frozen_by=actor.name,

@@ -15,7 +15,8 @@ from services import flow_inputs
 from services.features import Plan
 from services.flow_training import inputs
 from services.lake import Lake
-from services.training_set import EXCLUDED, TRAIN, TrainingSet, build, columns_of
+from services.training_beside import Recipe
+from services.training_set import EXCLUDED, TRAIN, YOUNG, TrainingSet, build, columns_of
 
 SAMPLE_ROWS = 30_000
 SEED = 20_260_301
@@ -43,8 +44,8 @@ class Imported:
     """`table` [n] has every feature and raw column of a seeded random sample of the rows with a label, in time order.
 
     labels [n]: 1 fraud, 0 genuine; train [n]: belongs to the earlier part; event_ms [n]. The counts are of all rows:
-    `rows` in the window, `usable` with a label, `frauds` among them, `duplicates` rows equal in features and label to
-    an earlier one.
+    `rows` in the window, `usable` with a label, `frauds` among them, `young` of them too young to measure (not in the
+    sample), `duplicates` rows equal in features and label to an earlier one.
     """
 
     selection: Selection
@@ -59,15 +60,17 @@ class Imported:
     usable: int
     frauds: int
     duplicates: int
+    young: int = 0
 
     @property
     def sampled(self) -> bool:
-        return self.table.num_rows < self.usable
+        return self.table.num_rows < self.usable - self.young
 
 
-def read_set(lake: Lake, selection: Selection, *, plan: Plan) -> TrainingSet:
+def read_set(lake: Lake, selection: Selection, *, plan: Plan, recipe: Recipe | None = None) -> TrainingSet:
     """The whole training set of a selection with the plan's features. InvalidData when nothing can be learned of it."""
-    transactions = lake.read_transactions(selection.snapshot_id, end=selection.window_end, columns=columns_of(plan))
+    wanted = columns_of(plan, recipe)
+    transactions = lake.read_transactions(selection.snapshot_id, end=selection.window_end, columns=wanted)
     labels = lake.read_labels(selection.labels_snapshot_id)
     return build(
         transactions,
@@ -76,6 +79,7 @@ def read_set(lake: Lake, selection: Selection, *, plan: Plan) -> TrainingSet:
         window_end=selection.window_end,
         label_cutoff=selection.label_cutoff,
         plan=plan,
+        recipe=recipe,
     )
 
 
@@ -103,7 +107,8 @@ def take(lake: Lake, selection: Selection, *, plan: Plan, say: Say, sample_rows:
     raw = [flow_inputs.TIME, *raw, *flow_inputs.attribute_names(transactions)]
     features = tuple(data.schema["features"])
     say("Taking a sample", 0.9)
-    kept = sample(len(data.labels), sample_rows)
+    young = data.chosen(YOUNG)
+    kept = np.flatnonzero(~young)[sample(int((~young).sum()), sample_rows)]
     usable = data.rows.filter(pc.not_equal(data.rows["split"], EXCLUDED))
     table = inputs(data, transactions, [*features, *raw])
     return Imported(
@@ -119,6 +124,7 @@ def take(lake: Lake, selection: Selection, *, plan: Plan, say: Say, sample_rows:
         usable=len(data.labels),
         frauds=data.positives,
         duplicates=duplicates(data.matrix, data.labels),
+        young=int(young.sum()),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.training_set import TRAIN, VALIDATION, TrainingSet
+from services.training_set import TRAIN, VALIDATION, YOUNG, TrainingSet
 
 
 def write(
@@ -30,6 +30,7 @@ def write(
 ) -> dict[str, Any]:
     """Put the set under `training/<experiment_id>/` and return its manifest, which is put last.
 
+    The channel `young` is there where such rows are; a manifest without `layout` is of a set that knew none.
     `also` are further files of the set by name. The same set gives the same bytes, so writing again after a crash
     changes nothing. Times are ISO 8601 in UTC.
     """
@@ -43,14 +44,19 @@ def write(
         "label_cutoff": _iso(label_cutoff),
         **({"flow": data.schema["flow"]} if "flow" in data.schema else {}),
     }
+    young = data.labels[data.chosen(YOUNG)]
+    if data.recipe.layout > 1:
+        about["young"] = {"rows": len(young), "positives": int(young.sum())}
     files = {
         "train/part-00000.parquet": _channel(data, TRAIN, about),
         "validation/part-00000.parquet": _channel(data, VALIDATION, about),
+        **({"young/part-00000.parquet": _channel(data, YOUNG, about)} if len(young) else {}),
         "rows.parquet": _parquet(data.rows),
         "schema.json": json.dumps(data.schema, indent=1).encode(),
         **(also or {}),
     }
     manifest = about | {
+        **data.recipe.as_json(),
         "rows": len(data.labels),
         "positives": data.positives,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},

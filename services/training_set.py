@@ -7,7 +7,7 @@ labels table up to `label_cutoff`, and inside a vector only verdicts known befor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from services.errors import InvalidData
 from services.features import DEMO, Plan, epoch_ms, from_lake, lake_columns
 from services.features.sources import milliseconds
+from services.training_beside import Recipe, beside
 
 MINIMUM_FRAUDS = 10
-TRAIN, VALIDATION, EXCLUDED = "train", "validation", "excluded"
+TRAIN, VALIDATION, YOUNG, EXCLUDED = "train", "validation", "young", "excluded"
 _INSTANT = pa.timestamp("us", "UTC")
 _ROWS = pa.schema(
     [
@@ -41,10 +42,9 @@ class TrainingSet:
 
     `rows` has every transaction of the window in time order: transaction_id, event_time, label (1 fraud, 0 genuine,
     null when excluded), label_source and labelled_at (null where no verdict is known), split (train, validation,
-    excluded). `matrix` [n, f] float32, nan for missing, and `labels` [n] int8 are the n rows that are not excluded,
-    in the same order. `schema` is {features_version, features}. `beside` has what the job needs of those n rows without
-    learning from it: __amount_minor (int64) and __segment.<key> (text); names begin with two underscores. `plan` is
-    what the features mean.
+    young, excluded). `matrix` [n, f] float32, nan for missing, and `labels` [n] int8 are the n rows that are not
+    excluded, in the same order. `schema` is {features_version, features}. `beside` has what the job needs of those n
+    rows without learning from it (services.training_beside); `recipe` says what. `plan` is what the features mean.
     """
 
     matrix: NDArray[np.float32]
@@ -53,18 +53,19 @@ class TrainingSet:
     schema: Mapping[str, Any]
     beside: pa.Table
     plan: Plan
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def positives(self) -> int:
         return int(self.labels.sum())
 
     def part(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-        """(matrix, labels) of train or validation."""
+        """(matrix, labels) of train, validation or young."""
         chosen = self.chosen(split)
         return self.matrix[chosen], self.labels[chosen]
 
     def chosen(self, split: str) -> NDArray[np.bool_]:
-        """[n] true where a row that is not excluded belongs to train or validation."""
+        """[n] true where a row that is not excluded belongs to train, validation or young."""
         splits = np.asarray(self.rows.column("split").to_pylist(), dtype=object)
         return np.asarray(splits[splits != EXCLUDED] == split, dtype=bool)
 
@@ -74,9 +75,9 @@ _LATEST = ("value", "source", "labelled_ms")
 _LIVE_MS = 86_400_000
 
 
-def columns_of(plan: Plan) -> tuple[str, ...]:
+def columns_of(plan: Plan, recipe: Recipe | None = None) -> tuple[str, ...]:
     """The columns of the lake's transactions that a training set is made of."""
-    return tuple(dict.fromkeys((*lake_columns(plan), "channel")))
+    return tuple(dict.fromkeys((*lake_columns(plan), *(recipe or Recipe()).columns)))
 
 
 def build(
@@ -89,6 +90,7 @@ def build(
     maturity_days: int = 7,
     validation_share: float = 0.2,
     plan: Plan = DEMO,
+    recipe: Recipe | None = None,
 ) -> TrainingSet:
     """The training set of the transactions with window_start <= event_time < window_end.
 
@@ -97,7 +99,8 @@ def build(
     it happened at least `maturity_days` before the cut-off, excluded otherwise. Transactions before the window only
     build the history that features look back on. The last `validation_share` of the time spanned by the mature rows is
     validation. Of the younger ones only those with a verdict are known, mostly frauds: a model that was measured on
-    them would look far better than it is, so they teach and never measure; unless the window holds nothing mature.
+    them would look far better than it is, and one that learned from them would be measured on days before those it
+    knows. They are young: only the last fit, on all rows, learns from them; unless the window holds nothing mature.
     InvalidData when nothing can be learned: no rows, one class, fewer than MINIMUM_FRAUDS frauds,
     a part without both classes, or features that never change.
     """
@@ -106,7 +109,8 @@ def build(
     if not 0.0 < validation_share < 1.0:
         raise InvalidData(f"The validation share must lie between 0 and 1, got {validation_share}.")
     start_ms, end_ms, cutoff_ms = epoch_ms(window_start), epoch_ms(window_end), epoch_ms(label_cutoff)
-    history = _history(lake_transactions.select(list(columns_of(plan))), end_ms)
+    recipe = recipe or Recipe()
+    history = _history(lake_transactions.select(list(columns_of(plan, recipe))), end_ms)
     verdicts = _verdicts(lake_labels, cutoff_ms)
     columns = from_lake(plan, history)
     columns["received_ms"] = _arrival(columns["event_ms"], columns["received_ms"])
@@ -117,30 +121,44 @@ def build(
     mature = event_ms <= cutoff_ms - maturity_days * 86_400_000
     label = _label(latest["value"], mature)
     included = label >= 0
-    matrix, labels = matrix[included], label[included]
-    check_labels(labels, in_window=rows.num_rows)
-    measures = _later(event_ms, included & mature if (included & mature).any() else included, validation_share)
-    _check_parts(labels, measures[included])
-    check_features(matrix[~measures[included]])
-    split = np.where(included, np.where(measures, VALIDATION, TRAIN), EXCLUDED)
+    young = young_rows(label, mature)
+    check_labels(label[included & ~young], in_window=rows.num_rows)
+    split = _split(event_ms, included, young, validation_share)
+    if recipe.layout == 1:
+        split[split == YOUNG] = TRAIN
+    matrix, labels, splits = matrix[included], label[included], split[included]
+    _check_parts(labels, splits)
+    check_features(matrix[splits == TRAIN])
+    payers = columns[plan.kinds[0].column]
     return TrainingSet(
         matrix=matrix,
         labels=labels,
         rows=_rows_table(rows, latest, label, split),
         schema={"features_version": plan.version, "features": list(plan.names)},
-        beside=_beside(rows.filter(pa.array(included))),
+        beside=beside(
+            rows.filter(pa.array(included)),
+            payers.filter(pc.greater_equal(columns["event_ms"], start_ms)).filter(pa.array(included)),
+            recipe,
+        ),
         plan=plan,
+        recipe=recipe,
     )
 
 
-def _later(event_ms: NDArray[np.int64], among: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
-    """Which of the rows `among` lie in the last `share` of the time they span; rows are in time order."""
+def young_rows(label: NDArray[np.int8], mature: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """[n] which rows with a label (1 or 0) are too young to measure; none where no mature row has one."""
+    known = label >= 0
+    return known & ~mature if (known & mature).any() else np.zeros(len(label), dtype=bool)
+
+
+def _split(
+    event_ms: NDArray[np.int64], included: NDArray[np.bool_], young: NDArray[np.bool_], share: float
+) -> NDArray[np.object_]:
+    """[n] the last `share` of the time that the rows neither young nor excluded span is validation; in time order."""
+    among = included & ~young
     times = event_ms[among]
-    return among & (event_ms >= times[-1] - (times[-1] - times[0]) * share)
-
-
-def _beside(rows: pa.Table) -> pa.Table:
-    return pa.table({"__amount_minor": rows["amount_minor"], "__segment.channel": rows["channel"]})
+    later = among & (event_ms >= times[-1] - (times[-1] - times[0]) * share)
+    return np.select([~included, young, later], [EXCLUDED, YOUNG, VALIDATION], TRAIN).astype(object)
 
 
 def _history(table: pa.Table, end_ms: int) -> pa.Table:
@@ -178,12 +196,15 @@ def _label(value: pa.ChunkedArray, mature: NDArray[np.bool_]) -> NDArray[np.int8
 
 def known_labels(
     rows: pa.Table, lake_labels: pa.Table, *, label_cutoff: datetime, maturity: timedelta
-) -> NDArray[np.int8]:
-    """[n] the label that `build` gives each transaction (transaction_id, event_time): 1, 0, or -1 for excluded."""
+) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+    """([n] the label that `build` gives each transaction (transaction_id, event_time): 1, 0, or -1 for excluded; [n]
+    whether it is young)."""
     cutoff_ms = epoch_ms(label_cutoff)
     latest = _latest(rows["transaction_id"], _verdicts(lake_labels, cutoff_ms))
     event_ms = milliseconds(rows["event_time"]).to_numpy()
-    return _label(latest["value"], event_ms <= cutoff_ms - maturity.total_seconds() * 1000)
+    mature = event_ms <= cutoff_ms - maturity.total_seconds() * 1000
+    label = _label(latest["value"], mature)
+    return label, young_rows(label, mature)
 
 
 def check_labels(labels: NDArray[np.int8], *, in_window: int) -> None:
@@ -214,8 +235,8 @@ def check_features(matrix: NDArray[np.float32]) -> None:
         raise InvalidData("Every feature is the same in all transactions to train on; there is nothing to learn from.")
 
 
-def _check_parts(labels: NDArray[np.int8], validation: NDArray[np.bool_]) -> None:
-    for name, part in (("earlier", labels[~validation]), ("later", labels[validation])):
+def _check_parts(labels: NDArray[np.int8], splits: NDArray[np.object_]) -> None:
+    for name, part in (("earlier", labels[splits == TRAIN]), ("later", labels[splits == VALIDATION])):
         if len(np.unique(part)) < 2:
             raise InvalidData(
                 f"Split by time, the {name} part of the window has {int(part.sum())} frauds among {len(part):,} "
@@ -223,7 +244,7 @@ def _check_parts(labels: NDArray[np.int8], validation: NDArray[np.bool_]) -> Non
             )
 
 
-def _rows_table(rows: pa.Table, latest: pa.Table, label: NDArray[np.int8], split: NDArray[np.str_]) -> pa.Table:
+def _rows_table(rows: pa.Table, latest: pa.Table, label: NDArray[np.int8], split: NDArray[np.object_]) -> pa.Table:
     instants = (milliseconds(rows["event_time"]), latest["labelled_ms"])
     happened, known = (column.cast(pa.timestamp("ms", "UTC")).cast(_INSTANT) for column in instants)
     told = pa.array(label, mask=label < 0)

@@ -39,10 +39,15 @@ def data(wanted: TrainingRequest, span: Window, held: FrozenSet | None, flow_nam
 
 def counts(found: Survey | ServiceError | None, held: FrozenSet | None) -> str:
     if held is not None:
-        return f"{held.usable:,} with a label, {held.frauds:,} of them fraud"
+        return f"{held.usable:,} with a label, {held.frauds:,} of them fraud{_young(held.young)}"
     if isinstance(found, Survey):
-        return f"{found.usable:,} of {found.rows:,} with a label, {found.frauds:,} of them fraud"
+        return f"{found.usable:,} of {found.rows:,} with a label, {found.frauds:,} of them fraud{_young(found.young)}"
     return "Not counted now" if found is None else f"Cannot be counted now: {found.message}"
+
+
+def _young(count: int) -> str:
+    """Rows that the last fit learns from, where there is one, and nothing is measured on."""
+    return f"; {count:,} too new to measure on" if count else ""
 
 
 def columns(wanted: TrainingRequest, held: FrozenSet | None, features: Sequence[str]) -> str:

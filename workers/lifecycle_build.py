@@ -21,6 +21,7 @@ from services.errors import ServiceError, Unavailable
 from services.features import plan_of
 from services.lake import Lake
 from services.settings import Settings
+from services.training_beside import recipe_for
 from services.training_build import build_for
 from services.training_frozen import take_frozen
 from workers.lifecycle_building import REFUSED, UNAVAILABLE
@@ -39,8 +40,9 @@ def main(experiment_id: str) -> int:
             held = MongoFrozenSets(db).get(experiment.frozen)
             take_frozen(experiment, held, lambda key: objects.get(key)[0], objects.put, MongoFlows(db))
             return 0
-        plan = plan_of(desk_mapping(settings.mapping))
-        build_for(experiment, Lake(IcebergLake(settings, patient=True)), objects.put, plan, MongoFlows(db))
+        mapping = desk_mapping(settings.mapping)
+        lake, plan, recipe = Lake(IcebergLake(settings, patient=True)), plan_of(mapping), recipe_for(mapping)
+        build_for(experiment, lake, objects.put, plan, MongoFlows(db), recipe)
     except Unavailable as error:
         return _say(error.message, UNAVAILABLE)
     except ServiceError as error:

@@ -123,7 +123,8 @@ class Builders:
         held = orjson.loads(raw)
         if held.get("snapshot_id") != experiment.snapshot_id:
             return None
-        return Built(rows=int(held["rows"]), positives=int(held["positives"]))
+        young = int(held.get("young", {}).get("rows", 0))
+        return Built(rows=int(held["rows"]), positives=int(held["positives"]), young=young)
 
     def _start(self, experiment_id: str) -> _Run:
         # The open pipe to its input is how the builder notices that this process is gone, however it went.

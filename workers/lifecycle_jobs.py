@@ -13,7 +13,15 @@ METRIC_DEFINITIONS = {
     "validation:aucpr": r"validation-aucpr:([0-9.eE+-]+)",
     **{
         name: rf"metric:validation_{name}=([0-9.eE+-]+);"
-        for name in ("average_precision", "auc", "precision_at_review", "recall_at_review", "alert_rate", "prevalence")
+        for name in (
+            "average_precision",
+            "auc",
+            "cp100",
+            "precision_at_review",
+            "recall_at_review",
+            "alert_rate",
+            "prevalence",
+        )
     },
 }
 
@@ -24,6 +32,7 @@ def job_name(experiment_id: str) -> str:
 
 def job_spec(experiment: Experiment, compute: Compute, source_uri: str) -> TrainingJobSpec:
     home = f"s3://{compute.bucket}/training/{experiment.experiment_id}"
+    channels = ("train", "validation", *(("young",) if experiment.young else ()))
     given = {name: as_text(value) for name, value in experiment.hyperparameters.items()}
     return TrainingJobSpec(
         name=job_name(experiment.experiment_id),
@@ -31,7 +40,7 @@ def job_spec(experiment: Experiment, compute: Compute, source_uri: str) -> Train
         role_arn=compute.role_arn,
         instance_type=compute.instance_type,
         hyperparameters=given | {"sagemaker_program": "train.py", "sagemaker_submit_directory": source_uri},
-        channels={"train": f"{home}/train/", "validation": f"{home}/validation/"},
+        channels={channel: f"{home}/{channel}/" for channel in channels},
         output_uri=f"s3://{compute.bucket}/models/",
         metric_definitions=METRIC_DEFINITIONS,
         tags={"fraud-desk:experiment": experiment.experiment_id},

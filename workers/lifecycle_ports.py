@@ -27,10 +27,11 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A finished training set."""
+    """A finished training set; `young` of its rows are in a channel of their own."""
 
     rows: int
     positives: int
+    young: int = 0
 
 
 @dataclass(frozen=True, slots=True)

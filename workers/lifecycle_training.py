@@ -115,6 +115,7 @@ class ExperimentSteps:
             experiment,
             rows=built.rows,
             positives=built.positives,
+            young=built.young,
             training_job=None if experiment.method == AUTOPILOT else job_name(experiment.experiment_id),
         )
         return self._move(ready, S.TRAINING, f"Training on {built.rows:,} rows, {built.positives:,} of them fraud")

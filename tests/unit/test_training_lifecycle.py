@@ -157,6 +157,15 @@ def test_the_job_is_script_mode_on_the_experiments_files() -> None:
     assert spec.output_uri == "s3://bucket/models/"
 
 
+def test_young_rows_are_a_channel_of_the_job_where_there_are_any() -> None:
+    world = World()
+    world.builder.built = Built(1000, 30, young=7)
+    world.until(S.TRAINING)
+    world.step()
+    assert world.now.young == 7
+    assert world.sagemaker.specs[JOB].channels["young"] == f"s3://bucket/training/{ID}/young/"
+
+
 def test_it_waits_for_the_lake_and_gives_up_with_a_sentence() -> None:
     world = World()
     world.lake.behind_says = "The lake is current to 14:02 UTC."

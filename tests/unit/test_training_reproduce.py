@@ -11,17 +11,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from services.errors import InvalidData, NotFound
+from services.hyperparameters import as_text
 from services.reproduce import Verdict, reproduce
 from services.training import Experiment, ExperimentState
+from services.training_beside import Recipe
 from services.training_files import write
 from services.training_set import TrainingSet
-from tests.unit.test_training_set import history, made
+from tests.unit.test_training_set import START, history, made
 from workers.lifecycle_building import source_archive
 
 MODEL = Path(__file__).parents[2] / "model"
@@ -55,6 +58,11 @@ def packed(files: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
+def young(**changes: Any) -> TrainingSet:
+    """A set that has young rows: labels are known up to the end of the window."""
+    return made(*history(), label_cutoff=START + timedelta(days=40), **changes)
+
+
 def built(data: TrainingSet, put: Put) -> None:
     times = {"window_start": NOW - timedelta(35), "window_end": NOW, "label_cutoff": NOW}
     write(data, put, experiment_id=ID, snapshot_id=77, labels_snapshot_id=78, **times)
@@ -64,10 +72,10 @@ def run_job(base: Path, stored: Callable[[str], bytes], hyperparameters: dict[st
     """The training job as SageMaker would run it on the stored set; its model.tar.gz."""
     (base / "input/config").mkdir(parents=True)
     (base / "input/config/hyperparameters.json").write_text(json.dumps(hyperparameters))
-    (base / "input/config/inputdataconfig.json").write_text('{"train": {}, "validation": {}}')
-    for channel in ("train", "validation"):
-        (base / "input/data" / channel).mkdir(parents=True)
-        name = f"{channel}/part-00000.parquet"
+    parts = [name for name in json.loads(stored("manifest.json"))["sha256"] if "/" in name]
+    (base / "input/config/inputdataconfig.json").write_text(json.dumps({name.split("/")[0]: {} for name in parts}))
+    for name in parts:
+        (base / "input/data" / name).parent.mkdir(parents=True)
         (base / "input/data" / name).write_bytes(stored(name))
     done = subprocess.run(
         [sys.executable, str(MODEL / "train.py")],
@@ -84,7 +92,7 @@ def run_job(base: Path, stored: Callable[[str], bytes], hyperparameters: dict[st
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> tuple[Stored, Experiment]:
     bucket = Stored()
-    built(made(*history()), bucket.put)
+    built(young(), bucket.put)
     bucket.put(f"training/{ID}/source/sourcedir.tar.gz", source_archive(MODEL))
 
     def stored(name: str) -> bytes:
@@ -114,9 +122,9 @@ def repeated(
     desk: tuple[Stored, Experiment], folder: Path, *, data: TrainingSet | None = None, **changes: object
 ) -> Verdict:
     bucket, experiment = desk
-    data = data or made(*history())
+    data = data or young()
     experiment = replace(experiment, **changes)  # type: ignore[arg-type]
-    return reproduce(experiment, rebuild=lambda put: built(data, put), objects=bucket, folder=folder)
+    return reproduce(experiment, rebuild=lambda put, _: built(data, put), objects=bucket, folder=folder)
 
 
 def test_the_same_record_gives_the_same_set_and_the_same_model(desk: tuple[Stored, Experiment], tmp_path: Path) -> None:
@@ -129,8 +137,8 @@ def test_the_same_record_gives_the_same_set_and_the_same_model(desk: tuple[Store
 def test_of_a_frozen_set_it_is_the_set_that_is_made_again(desk: tuple[Stored, Experiment], tmp_path: Path) -> None:
     bucket, experiment = desk
 
-    def rebuild(put: Put) -> None:
-        built(made(*history()), lambda key, body: put(key.replace(ID, "frozen/set-1"), body))
+    def rebuild(put: Put, _: Recipe) -> None:
+        built(young(), lambda key, body: put(key.replace(ID, "frozen/set-1"), body))
 
     verdict = reproduce(replace(experiment, frozen="set-1"), rebuild=rebuild, objects=bucket, folder=tmp_path)
     assert verdict.same
@@ -147,7 +155,7 @@ def test_another_setting_is_another_model_and_the_difference_is_told(
 
 
 def test_another_lake_is_another_training_set(desk: tuple[Stored, Experiment], tmp_path: Path) -> None:
-    data = made(*history())
+    data = young()
     matrix = np.array(data.matrix)
     matrix[3, 0] += 1
     verdict = repeated(desk, tmp_path, data=replace(data, matrix=matrix))
@@ -159,7 +167,7 @@ def test_another_lake_is_another_training_set(desk: tuple[Stored, Experiment], t
 def test_other_bytes_with_the_same_values_are_the_same_set(desk: tuple[Stored, Experiment], tmp_path: Path) -> None:
     bucket, experiment = desk
 
-    def rebuild(put: Put) -> None:
+    def rebuild(put: Put, _: Recipe) -> None:
         def uncompressed(key: str, body: bytes) -> None:
             if key.endswith(".parquet"):
                 out = io.BytesIO()
@@ -167,16 +175,43 @@ def test_other_bytes_with_the_same_values_are_the_same_set(desk: tuple[Stored, E
                 body = out.getvalue()
             put(key, body)
 
-        built(made(*history()), uncompressed)
+        built(young(), uncompressed)
 
     verdict = reproduce(experiment, rebuild=rebuild, objects=bucket, folder=tmp_path)
     assert (verdict.training_set, verdict.same) == ("same values", True)
 
 
+def test_an_experiment_of_before_there_were_young_rows_is_made_again_as_it_was(
+    desk: tuple[Stored, Experiment], tmp_path: Path
+) -> None:
+    bucket, experiment = desk
+    former = Stored()
+    former.put(f"training/{ID}/source/sourcedir.tar.gz", bucket.objects[f"training/{ID}/source/sourcedir.tar.gz"])
+    built(young(recipe=Recipe(layout=1)), former.put)
+    manifest = json.loads(former.objects[f"training/{ID}/manifest.json"])
+    assert not {"layout", "dimensions", "young"} & set(manifest)
+    assert set(manifest["sha256"]) == {
+        "train/part-00000.parquet", "validation/part-00000.parquet", "rows.parquet", "schema.json"
+    }  # fmt: skip
+    given = {name: as_text(value) for name, value in experiment.hyperparameters.items()}
+    model = run_job(tmp_path / "then", lambda name: former.objects[f"training/{ID}/{name}"], given)
+    former.put("models/job/output/model.tar.gz", model)
+    asked: list[Recipe] = []
+
+    def rebuild(put: Put, recipe: Recipe) -> None:
+        asked.append(recipe)
+        built(young(recipe=recipe), put)
+
+    (tmp_path / "now").mkdir()
+    verdict = reproduce(experiment, rebuild=rebuild, objects=former, folder=tmp_path / "now")
+    assert (verdict.training_set, verdict.model) == ("same bytes", "same bytes")
+    assert asked == [Recipe(layout=1)]
+
+
 def test_a_window_that_cannot_be_built_any_more_is_said_and_the_model_still_compared(
     desk: tuple[Stored, Experiment], tmp_path: Path
 ) -> None:
-    def gone(put: Put) -> None:
+    def gone(put: Put, _: Recipe) -> None:
         raise NotFound("Snapshot 77 is not kept any more.")
 
     bucket, experiment = desk

@@ -171,11 +171,13 @@ def test_the_last_fifth_of_the_time_is_validation() -> None:
     np.testing.assert_array_equal(matrix, data.matrix[-len(matrix) :])
 
 
-def test_young_rows_teach_and_never_measure() -> None:
+def test_young_rows_teach_the_last_fit_only_and_never_measure() -> None:
     # Mature until day 33: of the seven days after it only frauds are known.
-    rows = by_id(made(*history(), label_cutoff=day(40), maturity_days=7))
-    young = {r["split"] for key, r in rows.items() if r["event_time"] > day(33) and r["label"] is not None}
-    assert young == {"train"}
+    data = made(*history(), label_cutoff=day(40), maturity_days=7)
+    rows = by_id(data)
+    young = {key for key, r in rows.items() if r["event_time"] > day(33) and r["label"] is not None}
+    assert young == {"t34-3", "t36-3", "t38-3"} == {key for key, r in rows.items() if r["split"] == "young"}
+    assert data.part("young")[1].tolist() == [1, 1, 1]
     # The last fifth of day 5 to day 33 begins at 27.4.
     measured = [r["event_time"] for r in rows.values() if r["split"] == "validation"]
     assert (min(measured), max(measured)) == (day(28), day(33))
@@ -284,7 +286,7 @@ def test_the_layout_is_the_contracts_and_the_manifest_is_last() -> None:
 def test_a_channel_has_the_label_first_then_what_is_no_feature_and_says_what_it_is() -> None:
     data = made(*history())
     table = pq.read_table(io.BytesIO(written(data)[0]["training/exp-1/train/part-00000.parquet"]))
-    assert table.column_names == ["label", "__amount_minor", "__segment.channel", *NAMES]
+    assert table.column_names == ["label", "__amount_minor", "__card", "__day", "__segment.channel", *NAMES]
     assert table.column("__amount_minor").to_pylist() == table.column("amount_minor").to_pylist()
     about = json.loads(table.schema.metadata[b"training_set"])
     assert about["experiment_id"] == "exp-1"

@@ -34,7 +34,9 @@ def test_a_good_window_is_counted() -> None:
     known = {label["transaction_id"] for label in labels.to_pylist() if label["labelled_at"] <= NOW}
     frauds = sum(t["transaction_id"] in known for t in inside)
     usable = sum(t["transaction_id"] in known or t["event_time"] <= NOW - timedelta(days=7) for t in inside)
-    assert asked() == Survey(len(inside), usable, frauds)
+    young = sum(t["transaction_id"] in known and t["event_time"] > NOW - timedelta(days=7) for t in inside)
+    assert young > 0
+    assert asked() == Survey(len(inside), usable, frauds, young=young)
     assert 0 < frauds < usable < len(inside)
 
 

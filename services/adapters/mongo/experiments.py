@@ -42,7 +42,7 @@ _AS_THEY_ARE = (
     "revision",
 )
 # Records of before these existed lack them: then they are what the class has by default.
-_LATER = ("target", "endpoint_name", "auto_deploy", "deployment_id", "frozen", "frozen_sha256")
+_LATER = ("target", "endpoint_name", "auto_deploy", "deployment_id", "frozen", "frozen_sha256", "young")
 
 
 class MongoExperiments:
