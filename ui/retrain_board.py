@@ -17,7 +17,7 @@ _COLUMNS = {
     "AP": st.column_config.NumberColumn(format="%.3f", help=model_comparison.ESTIMATOR),
     "AUC": st.column_config.NumberColumn(format="%.3f"),
     "CP@100": st.column_config.NumberColumn(
-        format="%.3f", help="Of the 100 riskiest cards a day, the share defrauded."
+        format="%.3f", help="Of the 100 riskiest cards a day, the share defrauded; found cards are not looked at again."
     ),
     "Precision": st.column_config.NumberColumn(format="%.3f", help="Of the alerts at the review threshold."),
     "Recall": st.column_config.NumberColumn(format="%.3f", help="Frauds at or above the review threshold."),

@@ -10,6 +10,7 @@ from ui import format as fmt
 _FIGURES = {
     "AP": "average_precision",
     "AUC": "auc",
+    "CP@100": "cp100",
     "Precision": "precision_at_review",
     "Recall": "recall_at_review",
     "Alert rate": "alert_rate",

@@ -13,6 +13,7 @@ from ui import retrain_settings, retrain_summary
 METRICS: Mapping[str, tuple[str, int]] = {
     "average_precision": ("Average precision", 3),
     "auc": ("AUC", 3),
+    "cp100": ("Card precision (CP@100)", 3),
     "precision_at_review": ("Precision at review", 3),
     "recall_at_review": ("Frauds caught at review", 3),
     "value_detection_rate": ("Value of fraud caught", 3),

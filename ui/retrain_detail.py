@@ -149,7 +149,8 @@ def _figures(experiment: Experiment) -> None:
         st.caption("Baseline")
     with rows.container(gap=None):
         st.metric("Rows", fmt.count(experiment.rows))
-        st.caption(f"{fmt.count(experiment.positives)} frauds")
+        young = f", {fmt.count(experiment.young)} too new to measure on" if experiment.young else ""
+        st.caption(f"{fmt.count(experiment.positives)} frauds{young}")
     with version.container(gap=None):
         st.metric("Model", experiment.model_version or fmt.MISSING)
         st.caption("Registered" if experiment.model_version else "Not registered yet")
