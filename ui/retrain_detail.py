@@ -148,8 +148,9 @@ def _figures(experiment: Experiment) -> None:
         )
         st.caption("Baseline")
     with rows.container(gap=None):
-        st.metric("Rows", fmt.count(experiment.rows))
-        young = f", {fmt.count(experiment.young)} too new to measure on" if experiment.young else ""
+        taught = "Young rows are too new to measure on: only the last fit, on all rows, learns from them."
+        st.metric("Rows", fmt.count(experiment.rows), help=taught if experiment.young else None)
+        young = f", {fmt.count(experiment.young)} rows young" if experiment.young else ""
         st.caption(f"{fmt.count(experiment.positives)} frauds{young}")
     with version.container(gap=None):
         st.metric("Model", experiment.model_version or fmt.MISSING)
