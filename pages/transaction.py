@@ -123,8 +123,8 @@ def _customer(t: Transaction) -> None:
     with page.content(), st.container(border=True):
         st.markdown(f"**Customer {fmt.literal(t.customer_id)}**")
         found = wiring.last_good(
-            ("customer.profile", t.customer_id),
-            lambda: wiring.services().transactions.customer_profile(t.customer_id),
+            ("customer.profile", t.customer_id, t.currency),
+            lambda: wiring.services().transactions.customer_profile(t.customer_id, currency=t.currency),
             ttl=10.0,
         )
         rows = wiring.last_good(

@@ -101,7 +101,8 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class CustomerProfile:
-    """A customer's own normal over the last 90 days; mean and maximum are None without transactions."""
+    """A customer's own normal over the last 90 days; mean and maximum are of one currency, None without payments in
+    it."""
 
     first_seen: datetime | None
     transactions_90d: int

@@ -150,7 +150,7 @@ class TransactionStore(Protocol):
 
     def customer_history(self, customer_id: str, *, until: datetime, limit: int) -> list[QueueRow]: ...
 
-    def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile: ...
+    def customer_profile(self, customer_id: str, *, currency: str, now: datetime) -> CustomerProfile: ...
 
     def now(self) -> datetime: ...
 
@@ -194,8 +194,9 @@ class Transactions:
         """The customer's transactions with event time <= `until`, latest first."""
         return tuple(self._store.customer_history(customer_id, until=until, limit=min(limit, MAX_PAGE)))
 
-    def customer_profile(self, customer_id: str) -> CustomerProfile:
-        return self._store.customer_profile(customer_id, now=self._store.now())
+    def customer_profile(self, customer_id: str, *, currency: str) -> CustomerProfile:
+        """Its amounts are those of the customer's payments in this currency."""
+        return self._store.customer_profile(customer_id, currency=currency, now=self._store.now())
 
 
 def _check(filters: QueueFilter, sort: Sort) -> None:

@@ -226,6 +226,16 @@ def test_amounts_of_different_currencies_are_never_added(db, world):
     assert Transactions(MongoTransactionStore(db)).counts(QueueFilter()).at_risk == expected
 
 
+def test_a_customers_usual_amount_is_of_one_currency(db):
+    for number, (amount, currency) in enumerate(((100, "EUR"), (300, "EUR"), (90_000, "JPY"))):
+        made = document(f"p-{number}", event_time=NOW, received_at=NOW, amount_minor=amount, customer_id="both")
+        db["transactions"].insert_one(made | {"currency": currency})
+    transactions = Transactions(MongoTransactionStore(db))
+    euro, yen, franc = (transactions.customer_profile("both", currency=code) for code in ("EUR", "JPY", "CHF"))
+    assert (euro.transactions_90d, euro.mean_amount_minor, euro.max_amount_minor) == (3, 200, 300)
+    assert (yen.mean_amount_minor, franc.mean_amount_minor, franc.max_amount_minor) == (90_000, None, None)
+
+
 def test_a_search_finds_the_entities_of_a_mapping_and_rows_tell_them(db, world):
     attributes = {"shop": "s-4", "kind": "toys", "vip": True}
     db["transactions"].insert_one(document("own-1", terminal_id="till-9", attributes=attributes))

@@ -250,10 +250,10 @@ class MemoryStore:
         mine = [t for t in self.items.values() if t.customer_id == customer_id and t.event_time <= until]
         return [row_of(t) for t in sorted(mine, key=lambda t: t.event_time, reverse=True)[:limit]]
 
-    def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile:
+    def customer_profile(self, customer_id: str, *, currency: str, now: datetime) -> CustomerProfile:
         self.faults.check()
         mine = [t for t in self.items.values() if t.customer_id == customer_id]
-        amounts = [t.amount_minor for t in mine]
+        amounts = [t.amount_minor for t in mine if t.currency == currency]
         return CustomerProfile(
             first_seen=min((t.event_time for t in mine), default=None),
             transactions_90d=len(mine),

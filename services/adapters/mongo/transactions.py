@@ -171,7 +171,8 @@ class MongoTransactionStore:
             found = self._transactions.find(query, self._fields).sort("event_time", -1).limit(limit)
             return [queue_row(document, self._own) for document in found.max_time_ms(_MAX_TIME_MS)]
 
-    def customer_profile(self, customer_id: str, *, now: datetime) -> CustomerProfile:
+    def customer_profile(self, customer_id: str, *, currency: str, now: datetime) -> CustomerProfile:
+        amount = {"$cond": [{"$eq": ["$currency", currency]}, "$amount_minor", None]}
         recent = {"customer_id": customer_id, "event_time": {"$gte": now - timedelta(days=90)}}
         with translated():
             first = self._transactions.find_one(
@@ -185,8 +186,8 @@ class MongoTransactionStore:
                             "$group": {
                                 "_id": None,
                                 "transactions": {"$sum": 1},
-                                "mean": {"$avg": "$amount_minor"},
-                                "maximum": {"$max": "$amount_minor"},
+                                "mean": {"$avg": amount},
+                                "maximum": {"$max": amount},
                                 "countries": {"$addToSet": "$merchant.country"},
                                 "devices": {"$addToSet": "$device.id"},
                                 "fraud": {"$sum": {"$cond": [{"$eq": ["$label.value", "fraud"]}, 1, 0]}},
