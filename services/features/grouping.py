@@ -22,7 +22,7 @@ from services.features.memory import DAY_MS
 
 # Keys of entity and time leave room on both sides, so that a window or a label never reaches into another entity.
 _MARGIN_MS = 120 * DAY_MS
-BLOCK_ROWS = 1 << 15
+BLOCK_ROWS = 80_000
 _CHUNK = 1 << 12
 _STEPS = 3
 
@@ -139,11 +139,11 @@ class Group:
         change -= np.bincount(end[kept], minlength=len(self) + 1)
         return np.cumsum(change)[: len(self)]
 
-    def blocks(self, rows: int = 0) -> Iterator[Group]:
-        """Whole entities, `rows` (BLOCK_ROWS) together, or one that has more."""
+    def blocks(self, rows: int) -> Iterator[Group]:
+        """Whole entities, at most `rows` together, or one that has more."""
         begin = 0
         while begin < len(self):
-            end = min(begin + (rows or BLOCK_ROWS), len(self))
+            end = min(begin + rows, len(self))
             if end < len(self):
                 former = int(np.searchsorted(self.code, self.code[end]))
                 end = former if former > begin else int(np.searchsorted(self.code, self.code[end], side="right"))

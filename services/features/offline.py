@@ -8,8 +8,8 @@ integers to the same formulas. Beside the result memory holds the columns, the o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import nan
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.features import counterparty, history
+from services.features import counterparty, grouping, history
 from services.features.arithmetic import COLUMNS
 from services.features.columns import Ints, Source, Transactions, clipped, read_labels, read_transactions
 from services.features.company import company, geography
@@ -51,27 +51,44 @@ def matrix(
     """
     np.empty(_KEPT)
     stored = [place for place, kind in enumerate(plan.kinds) if kind.role is not Role.KNOWN]
-    with ThreadPoolExecutor(min(_THREADS, len(os.sched_getaffinity(0))), "features") as pool:
+    workers = min(_THREADS, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(workers, "features") as pool:
         rows = read_transactions(plan, transactions, each=pool.map)
+        grouped = pool.map(lambda place: group(rows.names[place].code, rows.at), stored)
         ids = transactions["transaction_id"] if labels is not None and "transaction_id" in _columns(labels) else None
-        told = pool.submit(read_labels, labels, rows, ids)
-        groups = list(pool.map(lambda place: group(rows.names[place].code, rows.at), stored))
-        known = relevant(rows, told.result(), groups[0])
+        told, groups = read_labels(labels, rows, ids), list(grouped)
+        known = relevant(rows, told, groups[0])
         sheet = Sheet(plan.names, rows, since_ms)
         parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, groups))
-        _each(pool, _put, [(part, g) for part in parts for g in part.ordered.blocks()])
-        _each(pool, _put_late, [(part, g) for part in parts for g in part.late.whole.blocks()])
-        _each(pool, Page.give, [(part.page, names) for part in parts for names in _shares(part.columns)])
-    sheet.put(["amount_minor"], None, [rows.amount])
-    sheet.put([number.name for number in plan.numbers], None, rows.numbers)
+        made = [given for part in parts for given in _begin(pool, part, workers)]
+        sheet.put(["amount_minor"], None, [rows.amount])
+        sheet.put([number.name for number in plan.numbers], None, rows.numbers)
+        for given in made:
+            given.result()
     for part in parts:
         sheet.put(part.columns, part.absent, [nan] * len(part.columns))
     return sheet.matrix()
 
 
-def _each(pool: ThreadPoolExecutor, work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
-    for _ in pool.map(lambda one: work(*one), arguments):
-        pass  # what is raised there is raised here
+def _begin(pool: ThreadPoolExecutor, part: _Part, workers: int) -> list[Future[None]]:
+    """Have a kind's blocks done and then its columns turned. Blocks are not kept: what they remember is freed."""
+    done = [pool.submit(_put, part, g) for g in part.ordered.blocks(_share(len(part.ordered), workers))]
+    late = part.late.whole
+    done += [pool.submit(_put_late, part, g) for g in late.blocks(_share(len(late), workers))]
+    return [pool.submit(_give, done, part.page, names) for names in _shares(part.columns)]
+
+
+def _share(rows: int, workers: int) -> int:
+    """How many rows a block has, so that all threads have as many blocks. The last is not to be a small one more."""
+    blocks = -(-rows // (workers * grouping.BLOCK_ROWS)) * workers
+    return -(-rows // max(blocks, 1)) * 65 // 64
+
+
+def _give(done: Sequence[Future[None]], page: Page, names: Sequence[str]) -> None:
+    """Blocks were begun before, in the order of the pool, so that waiting for them keeps no thread from them."""
+    for one in done:
+        one.result()
+    page.give(names)
 
 
 def _shares(names: Sequence[str]) -> list[Sequence[str]]:
