@@ -35,6 +35,8 @@ class IntakeResult:
     duplicates: int
     refused: int
     problems: tuple[Problem, ...]
+    # Of rows in the source's columns: the transaction's id each was read as, None where it could not be read.
+    ids: tuple[str | None, ...] = ()
 
     @property
     def sentence(self) -> str | None:
@@ -116,7 +118,11 @@ class Intake:
         kept = self.submit(read.records, received_at=received_at)
         problems = [*read.problems, *(source.located(problem, read) for problem in kept.problems)]
         ordered = tuple(sorted(problems, key=lambda p: p.row))
-        return IntakeResult(kept.accepted, kept.duplicates, kept.refused + len(rows) - len(read.records), ordered)
+        ids: list[str | None] = [None] * len(rows)
+        for row, record in zip(read.rows, read.records, strict=True):
+            ids[row] = record["transaction_id"]
+        refused = kept.refused + len(rows) - len(read.records)
+        return IntakeResult(kept.accepted, kept.duplicates, refused, ordered, tuple(ids))
 
     def submit(self, records: Sequence[Any], *, received_at: datetime) -> IntakeResult:
         """Check and store a batch of at most MAX_BATCH records (more: all are refused, nothing is stored).

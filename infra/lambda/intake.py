@@ -1,8 +1,8 @@
 """Lambda: the front door. A thin skin over `services.intake` (the deployment package carries `services`).
 
-Event `{"transactions": [...], "source": [...], "reports": [...]}`; each may be absent. `source` are rows in the columns
-that the desk's mapping names, `transactions` the desk's own records. Answer `{"statusCode", "body"}`: 200 all kept, 207
-some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
+Event `{"transactions": [...], "source": [...], "reports": [...]}`; each may be absent. `transactions` are the desk's own
+records, `source` rows in the columns that its mapping names, whose ids are told. Answer `{"statusCode", "body"}`: 200 all
+kept, 207 some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def _summary(results: list[IntakeResult]) -> dict[str, Any]:
     status = 200 if not refused else 207 if accepted or duplicates else 400
     problems = [{"row": p.row, "field": p.field, "message": p.message} for r in results for p in r.problems]
     sentences = [r.sentence for r in results if r.sentence]
+    ids = [identifier for r in results for identifier in r.ids]
     return _answer(
         status,
         accepted=accepted,
@@ -76,6 +77,7 @@ def _summary(results: list[IntakeResult]) -> dict[str, Any]:
         refused=refused,
         error=" ".join(sentences) or None,
         problems=problems[:1000],
+        **({"ids": ids} if ids else {}),
     )
 
 

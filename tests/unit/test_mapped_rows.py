@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import importlib.util
 import json
 from datetime import UTC, datetime
 
 import pytest
 
 from services import mapped_file
+from services.adapters.mongo import schema
 from services.domain.transaction_rules import rules_of
 from services.errors import InvalidData
 from services.importing_records import records
 from services.intake import MAX_BATCH, Intake
 from services.live_scoring_paste import records_of
 from services.mapped_rows import SourceRows
+from services.settings import REQUIRED
 from tests import column_sets
 
 KEY = b"a key of sixteen characters or more"
@@ -79,6 +83,7 @@ def test_problems_are_by_row_and_source_column_and_good_rows_are_kept():
     result = intake.submit_source(rows, received_at=NOW)
     assert (result.accepted, result.duplicates, result.refused) == (1, 0, 5)
     assert list(store.documents) == ["0"]
+    assert result.ids == ("0", None, None, None, None, "5")
     assert [(p.row, p.field, p.message) for p in result.problems] == [
         (1, "TX_AMOUNT", "must be a number, got 'many'"),
         (2, "TERMINAL_ID", "is missing; send null where there is no value"),
@@ -127,3 +132,30 @@ def test_what_the_front_door_takes_can_be_pasted():
     assert [(p.row, p.field, p.message) for p in raised.value.problems] == [(1, "TX_AMOUNT", "is missing")]
     with pytest.raises(InvalidData, match="no mapping of data"):
         records_of(json.dumps({"source": rows}))
+
+
+@pytest.fixture
+def handler(monkeypatch):
+    """The Lambda function with a mapping, over a store in memory."""
+    for name in REQUIRED:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("FRAUD_DESK_MAPPING", str(column_sets.ROOT / "mappings" / "paysim.toml"))
+    monkeypatch.setattr("services.adapters.mongo.client.connect", lambda *_, **__: dict.fromkeys(schema.COLLECTIONS))
+    spec = importlib.util.spec_from_file_location("intake_lambda", column_sets.ROOT / "infra" / "lambda" / "intake.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    gc.unfreeze()
+    monkeypatch.setattr(module._intake, "_store", Kept())
+    return module.handler
+
+
+def test_the_function_takes_rows_and_tells_their_ids(handler):
+    rows = sent("paysim", 3)
+    rows[1]["amount"] = None
+    answer = handler({"source": rows}, None)
+    body = answer["body"]
+    assert (answer["statusCode"], body["accepted"], body["refused"]) == (207, 2, 1)
+    assert body["error"] == "1 of 3 refused, 2 kept. row 1 amount: is missing."
+    assert [identifier and identifier[:4] for identifier in body["ids"]] == ["row_", None, "row_"]
+    assert handler({"source": {}}, None)["body"]["error"] == "`source` must be a list."
+    assert "ids" not in handler({"transactions": []}, None)["body"]
