@@ -1,8 +1,8 @@
 """Lambda: the front door. A thin skin over `services.intake` (the deployment package carries `services`).
 
-Event `{"transactions": [...], "source": [...], "reports": [...]}`; each may be absent. `transactions` are the desk's own
-records, `source` rows in the columns that its mapping names, whose ids are told. Answer `{"statusCode", "body"}`: 200 all
-kept, 207 some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
+Event `{"transactions": [...], "source": [...], "reports": [...]}`; each may be absent. `transactions` are the desk's
+own records, `source` rows in the columns that its mapping names, whose ids are told. Answer `{"statusCode", "body"}`:
+200 all kept, 207 some refused or known, 400 nothing kept, 503 the database did not answer (send the same again).
 """
 
 from __future__ import annotations
