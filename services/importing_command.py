@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.access import system
-from services.domain.mapping import read_mapping
+from services.domain.mapping import Mapping, desk_mapping, read_mapping
 from services.errors import Unavailable
 from services.importing import Importer
 from services.importing_state import Import, ImportState, audited
@@ -54,6 +54,8 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
     from services.adapters.mongo.imports import MongoImports
 
     mapping = read_mapping(chosen.mapping)
+    if note := other_mapping(mapping, settings.mapping):
+        _say(note)
     errors = chosen.errors or chosen.file.with_name(chosen.file.name + ".errors.csv")
     key = settings.token_key.encode() or None
     db = connect(settings, timeout_seconds=20.0, app="fraud-desk-import")
@@ -75,6 +77,18 @@ def run(settings: Settings, chosen: argparse.Namespace) -> int:
         db.client.close()
     _report(ended, chosen.json)
     return 0 if ended.state is ImportState.DONE and (ended.refused < ended.rows or not ended.rows) else 1
+
+
+def other_mapping(mapping: Mapping, desk_file: Path | None) -> str | None:
+    """A sentence where the desk itself works by another mapping than the file is imported by."""
+    own = desk_mapping(desk_file)
+    if own == mapping:
+        return None
+    works = f"the mapping {own.name}" if own else "the demo's columns"
+    return (
+        f"Note: this desk works by {works}, not by {mapping.name}: its features, front door and rates do not know "
+        "these columns. Set FRAUD_DESK_MAPPING for every process of a desk that shall."
+    )
 
 
 @contextmanager

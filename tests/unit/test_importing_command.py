@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.__main__ import main
+from services.domain.mapping import read_mapping
+from services.importing_command import other_mapping
+from tests import column_sets
 
 HANDBOOK = str(Path(__file__).parents[2] / "mappings" / "handbook.toml")
 
@@ -39,3 +42,10 @@ def test_a_short_key_is_refused(monkeypatch, capsys):
     monkeypatch.setenv("FRAUD_DESK_TOKEN_KEY", "short")
     assert main(["import", "any.csv", "--mapping", HANDBOOK]) == 2
     assert "FRAUD_DESK_TOKEN_KEY must have at least 16 characters" in said(capsys)
+
+
+def test_a_file_of_other_columns_than_the_desks_is_noticed(tmp_path):
+    paysim, handbook = column_sets.mapping("paysim"), column_sets.ROOT / "mappings" / "handbook.toml"
+    assert "works by the demo's columns, not by PaySim" in other_mapping(paysim, None)
+    assert "works by the mapping Fraud Detection Handbook" in other_mapping(paysim, handbook)
+    assert other_mapping(read_mapping(handbook), handbook) is None
