@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from model import measures
-from model.training_channels import Channel
+from model.training_channels import Channel, read_channel
+from model.training_options import Failure
 from services.detection_metrics import card_precision
 from services.domain.mapping import read_mapping
 from services.features import plan_of
@@ -112,6 +114,14 @@ def test_card_precision_is_the_one_of_the_backtest() -> None:
 def beside(data: Channel, seed: int) -> dict[str, Any]:
     n = len(data.labels)
     return {"cards": np.random.default_rng(seed).integers(0, 300, n), "days": 20_000 + np.arange(n) * 10 // n}
+
+
+@pytest.mark.parametrize("codes", [pa.array([1, None] * 20), pa.array([0.5] * 40), pa.array(["c"] * 40)])
+def test_payers_that_are_no_codes_are_refused(tmp_path: Path, codes: pa.Array) -> None:
+    table = pa.table({"label": [0, 1] * 20, "__card": codes, "amount": [1.0] * 40})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(Failure, match="The column '__card' of the channel 'train' must hold a whole number in every"):
+        read_channel(tmp_path, "train")
 
 
 def test_it_is_measured_on_whole_days_and_left_out_where_payers_are_not_known(tmp_path: Path) -> None:

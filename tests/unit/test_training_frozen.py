@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from services.access import Actor as Person
@@ -81,7 +84,7 @@ def test_the_job_gets_the_frozen_bytes_and_scoring_the_frozen_flow(desk: Any) ->
     assert (manifest["frozen"], manifest["frozen_sha256"]) == (desk.made.frozen_id, desk.made.sha256)
     assert manifest["snapshot_id"] == experiment.snapshot_id, "else the builder would build it anew"
     files = [name for name in put if name != prefix + "manifest.json"]
-    assert prefix + "flow.json" in files
+    assert {prefix + "flow.json", prefix + "young/part-00000.parquet"} < set(files)
     assert all(put[name] == objects[desk.made.prefix + name.removeprefix(prefix)] for name in files)
     fitted = desk.training_stores["flows"].fits[experiment.experiment_id]
     assert fitted.as_json() == json.loads(put[prefix + "flow.json"])
@@ -107,6 +110,26 @@ def test_the_set_made_again_from_its_snapshots_has_the_same_bytes(desk: Any) -> 
     lake = desk.training_data._lake
     build_for(experiment, lake, again.__setitem__, flows=desk.training_stores["flows"])
     assert again == {key: body for key, body in objects.items() if key.startswith(desk.made.prefix)}
+
+
+def test_young_rows_are_counted_apart_and_no_part_of_what_is_looked_at(desk: Any) -> None:
+    made, data = desk.made, desk.training_data
+    rows = pq.read_table(io.BytesIO(desk.training_stores["objects"][made.prefix + "rows.parquet"])).to_pylist()
+    splits = Counter(row["split"] for row in rows)
+    assert (made.train, made.validation, made.young) == (splits["train"], splits["validation"], splits["young"])
+    assert made.young > 0
+    assert made.usable == made.train + made.validation + made.young
+    key = data.start_import(
+        data.choose(snapshot_id=None, window=(made.window_start, made.window_end), label_cutoff=made.label_cutoff),
+        actor=ADMIN,
+    )
+    assert data.wait(30).failure is None
+    seen = data.imported(key)
+    assert (seen.usable, seen.young, seen.table.num_rows, seen.sampled) == (
+        made.usable, made.young, made.usable - made.young, False,
+    )  # fmt: skip
+    youngest = max(row["event_time"] for row in rows if row["split"] in ("train", "validation"))
+    assert seen.event_ms.max() == youngest.timestamp() * 1000
 
 
 def test_a_flow_that_leaves_nothing_to_learn_from_is_said_before_a_job_starts(desk: Any) -> None:
