@@ -53,7 +53,7 @@ def texts(column: pa.Array) -> pa.Array:
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         column = pa.array([None if v is None else _bytes_text(v) for v in column.to_pylist()], pa.string())
     trimmed = pc.utf8_trim_whitespace(column if pa.types.is_string(column.type) else column.cast(pa.string()))
-    whole = pc.replace_substring_regex(trimmed, r"^(-?[0-9]{1,15})\.0+$", r"\1")
+    whole = pc.replace_substring_regex(trimmed, r"^(-?[0-9]{1,19})\.0+$", r"\1")
     return pc.if_else(pc.equal(whole, ""), pa.scalar(None, pa.string()), whole)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from services import mapped_file, mapping_guess
+from services import mapped_file, mapped_texts, mapping_guess
 from services.domain.mapping import read_mapping
 from services.errors import InvalidData
 from services.mapping_draft import Role, toml_of
@@ -137,3 +137,11 @@ def test_a_guess_passes_by_columns_that_are_there_twice(tmp_path):
     pq.write_table(table, tmp_path / "data.parquet")
     draft = mapping_guess.guess(tmp_path / "data.parquet", name="x")
     assert [c.column for c in draft.columns] == names[:4]
+
+
+def test_a_card_number_that_was_written_as_a_fraction_has_the_same_token():
+    written = pa.array(["4000120000003879", "4000120000003879.0", "4000 1200 0000 3879"])
+    assert len(set(mapped_texts.names(written, key=b"k" * 16).values.to_pylist())) == 1
+    assert mapped_texts.texts(pa.array(["404.0", "404.50", "0404", "-3.00", "1.0.0"])).to_pylist() == [
+        "404", "404.50", "0404", "-3", "1.0.0",
+    ]  # fmt: skip
