@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 
 from services.features import counterparty, history
@@ -80,7 +82,7 @@ class _Payers:
                 for name, at in zip(*state["seen"][kind].values(), strict=True)
             ]
             self.seen_lengths.append(len(seen))
-            self.seen += sorted(seen, key=lambda one: one[0])
+            self.seen += sorted(seen, key=itemgetter(0))
 
     def forward(self, state: State, begin: int, end: int) -> None:
         at = self._block.event[begin:end]
@@ -116,7 +118,7 @@ class _Counterparties:
         if not self._category:
             kept += [(at, 0, 0, name) for name, at in zip(*state["payers"].values(), strict=True)]
         self.lengths.append(len(kept))
-        self.kept += sorted(kept, key=lambda one: one[0])
+        self.kept += sorted(kept, key=itemgetter(0))
 
     def forward(self, state: State, begin: int, end: int) -> None:
         at = self._block.event[begin:end]

@@ -56,8 +56,8 @@ def matrix(
         rows = read_transactions(plan, transactions, each=pool.map)
         grouped = pool.map(lambda place: group(rows.names[place].code, rows.at), stored)
         ids = transactions["transaction_id"] if labels is not None and "transaction_id" in _columns(labels) else None
-        told, groups = read_labels(labels, rows, ids), list(grouped)
-        known = relevant(rows, told, groups[0])
+        told, payers = read_labels(labels, rows, ids), next(grouped)
+        known, groups = relevant(rows, told, payers), [payers, *grouped]
         sheet = Sheet(plan.names, rows, since_ms)
         parts = list(pool.map(partial(_part, plan, rows, known, sheet), stored, groups))
         made = [given for part in parts for given in _begin(pool, part, workers)]
