@@ -51,6 +51,7 @@ def card(metadata: dict[str, Any]) -> dict[str, Any]:
         },
         "metrics": metadata["metrics"],
         "by_segment": metadata["by_segment"],
+        "segments": {key: about.get("segments", {}).get(key, key) for key in metadata["by_segment"]},
         "thresholds": metadata["thresholds"],
         "calibration": metadata["calibration"],
         "parity": metadata["parity"],
@@ -75,7 +76,7 @@ def text(held: dict[str, Any]) -> str:
         ("Method", _method(held)),
         ("Measured", _table(("Metric", "Value"), [(name, _number(v)) for name, v in sorted(held["metrics"].items())])),
         *(
-            (f"By {key}", _segments(values))
+            (f"By {held['segments'][key][:1].lower()}{held['segments'][key][1:]}", _segments(values))
             for key, values in held["by_segment"].items()
         ),
         ("Thresholds", _thresholds(held["thresholds"])),

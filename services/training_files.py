@@ -47,6 +47,7 @@ def write(
     young = data.labels[data.chosen(YOUNG)]
     if data.recipe.layout > 1:
         about["young"] = {"rows": len(young), "positives": int(young.sum())}
+        about["segments"] = {dimension.key: dimension.title for dimension in data.recipe.dimensions}
     files = {
         "train/part-00000.parquet": _channel(data, TRAIN, about),
         "validation/part-00000.parquet": _channel(data, VALIDATION, about),

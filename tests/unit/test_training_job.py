@@ -268,6 +268,7 @@ def test_the_card_tells_where_the_model_is_from_and_what_it_is_worth(tmp_path: P
         "window_end": "2026-10-01T00:00:00+00:00",
         "label_cutoff": "2026-11-01T00:00:00+00:00",
         "features": {"ratio": {"title": "Amount against the usual", "unit": "ratio"}},
+        "segments": {"channel": "Way of paying"},
     }
     codes = np.random.default_rng(1).permutation(np.r_[np.zeros(1_200, int), np.ones(790, int), np.full(10, 2)])
     validation = channel(2_000, 2, segments={"channel": Segment(codes, ("ecom", "pos", "atm"))})
@@ -282,6 +283,7 @@ def test_the_card_tells_where_the_model_is_from_and_what_it_is_worth(tmp_path: P
     assert ["average_precision" in line for line in card["by_segment"]["channel"]] == [True, True, False]
     text = (tmp_path / "model/model_card.md").read_text()
     assert text.startswith("# Model card: exp-20261122-1415-ab12\n")
+    assert "\n## By way of paying\n" in text
     assert "`python -m services reproduce exp-20261122-1415-ab12`" in text
     assert held["thresholds"]["kind"] == "cost"
 
