@@ -35,7 +35,7 @@ def write(
     changes nothing. Times are ISO 8601 in UTC.
     """
     prefix = f"training/{experiment_id}/"
-    about = {
+    about: dict[str, Any] = {
         "experiment_id": experiment_id,
         "snapshot_id": snapshot_id,
         "labels_snapshot_id": labels_snapshot_id,
@@ -44,14 +44,11 @@ def write(
         "label_cutoff": _iso(label_cutoff),
         **({"flow": data.schema["flow"]} if "flow" in data.schema else {}),
     }
-    young = data.labels[data.chosen(YOUNG)]
     if data.recipe.layout > 1:
-        about["young"] = {"rows": len(young), "positives": int(young.sum())}
-        about["segments"] = {dimension.key: dimension.title for dimension in data.recipe.dimensions}
+        about |= _layout_2(data)
+    channels = [split for split in (TRAIN, VALIDATION, YOUNG) if data.chosen(split).any()]
     files = {
-        "train/part-00000.parquet": _channel(data, TRAIN, about),
-        "validation/part-00000.parquet": _channel(data, VALIDATION, about),
-        **({"young/part-00000.parquet": _channel(data, YOUNG, about)} if len(young) else {}),
+        **{f"{split}/part-00000.parquet": _channel(data, split, about) for split in channels},
         "rows.parquet": _parquet(data.rows),
         "schema.json": json.dumps(data.schema, indent=1).encode(),
         **(also or {}),
@@ -66,6 +63,15 @@ def write(
         put(prefix + name, content)
     put(prefix + "manifest.json", json.dumps(manifest, indent=1).encode())
     return manifest
+
+
+def _layout_2(data: TrainingSet) -> dict[str, Any]:
+    """What sets say of themselves since they have young rows and dimensions."""
+    young = data.labels[data.chosen(YOUNG)]
+    return {
+        "young": {"rows": len(young), "positives": int(young.sum())},
+        "segments": {dimension.key: dimension.title for dimension in data.recipe.dimensions},
+    }
 
 
 def _channel(data: TrainingSet, split: str, about: Mapping[str, Any]) -> bytes:

@@ -120,26 +120,19 @@ def build(
     event_ms = milliseconds(rows["event_time"]).to_numpy()
     mature = event_ms <= cutoff_ms - maturity_days * 86_400_000
     label = _label(latest["value"], mature)
-    included = label >= 0
-    young = young_rows(label, mature)
-    check_labels(label[included & ~young], in_window=rows.num_rows)
-    split = _split(event_ms, included, young, validation_share)
-    if recipe.layout == 1:
-        split[split == YOUNG] = TRAIN
+    split = _split(event_ms, label, mature, share=validation_share, recipe=recipe)
+    included = split != EXCLUDED
     matrix, labels, splits = matrix[included], label[included], split[included]
     _check_parts(labels, splits)
     check_features(matrix[splits == TRAIN])
-    payers = columns[plan.kinds[0].column]
+    payers = columns[plan.kinds[0].column].filter(pc.greater_equal(columns["event_ms"], start_ms))
+    kept = pa.array(included)
     return TrainingSet(
         matrix=matrix,
         labels=labels,
         rows=_rows_table(rows, latest, label, split),
         schema={"features_version": plan.version, "features": list(plan.names)},
-        beside=beside(
-            rows.filter(pa.array(included)),
-            payers.filter(pc.greater_equal(columns["event_ms"], start_ms)).filter(pa.array(included)),
-            recipe,
-        ),
+        beside=beside(rows.filter(kept), payers.filter(kept), recipe),
         plan=plan,
         recipe=recipe,
     )
@@ -152,13 +145,17 @@ def young_rows(label: NDArray[np.int8], mature: NDArray[np.bool_]) -> NDArray[np
 
 
 def _split(
-    event_ms: NDArray[np.int64], included: NDArray[np.bool_], young: NDArray[np.bool_], share: float
+    event_ms: NDArray[np.int64], label: NDArray[np.int8], mature: NDArray[np.bool_], *, share: float, recipe: Recipe
 ) -> NDArray[np.object_]:
-    """[n] the last `share` of the time that the rows neither young nor excluded span is validation; in time order."""
-    among = included & ~young
+    """[n] the split of each row, in time order; the last `share` of the time of those that measure is validation."""
+    young = young_rows(label, mature)
+    among = (label >= 0) & ~young
+    check_labels(label[among], in_window=len(label))
     times = event_ms[among]
     later = among & (event_ms >= times[-1] - (times[-1] - times[0]) * share)
-    return np.select([~included, young, later], [EXCLUDED, YOUNG, VALIDATION], TRAIN).astype(object)
+    return np.select(
+        [label < 0, young, later], [EXCLUDED, TRAIN if recipe.layout == 1 else YOUNG, VALIDATION], TRAIN
+    ).astype(object)
 
 
 def _history(table: pa.Table, end_ms: int) -> pa.Table:
