@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 if __package__:
     from model import http_protocol as http1
@@ -150,7 +151,7 @@ class Server:
 
         def work() -> bytes | None:
             batch = formats.read_rows(body, head.content_type)
-            if not batch.explain:
+            if not model.explains(batch):
                 return formats.write_answer(model.answer(batch), kind)
             self._keep(self._invoke_explained(connection, batch, kind, model))
             return None
@@ -168,7 +169,7 @@ class Server:
     ) -> None:
         def work() -> formats.Batch | bytes:
             batch = formats.read_rows(body, head.content_type)
-            return batch if batch.explain else formats.write_answer(model.answer(batch), kind)
+            return batch if model.explains(batch) else formats.write_answer(model.answer(batch), kind)
 
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._large, work)
@@ -185,6 +186,12 @@ class Server:
     ) -> None:
         if kind == formats.CSV:
             self._refuse(connection, 406, f"Contributions are answered as {formats.JSON} or {formats.LINES}.")
+            return
+        if self._explaining >= MAX_EXPLAINING and not batch.explain:
+            # Who would have liked reasons beside the scores gets the scores.
+            alone = replace(batch, explain_from=None)
+            scores = await asyncio.get_running_loop().run_in_executor(self._large, model.answer, alone)
+            connection.answer(200, formats.write_answer(scores, kind), content_type=kind, headers=self._versions)
             return
         if self._explaining >= MAX_EXPLAINING:
             self._refuse(connection, 503, "Too many requests for contributions are waiting; try again.")

@@ -60,8 +60,18 @@ class Model:
             nothing = np.empty(0, dtype=np.float64)
             return Answer(nothing, None, self.version, self.features_version, self.engine, tuple(self.features))
         scores = self.score(batch.matrix)
-        contributions = self.contributions(batch.matrix) if batch.explain else None
-        return Answer(scores, contributions, self.version, self.features_version, self.engine)
+        versions = (self.version, self.features_version, self.engine)
+        if batch.explain:
+            return Answer(scores, self.contributions(batch.matrix), *versions)
+        rows = [] if batch.explain_from is None else np.flatnonzero(scores >= batch.explain_from).tolist()
+        if not rows:
+            return Answer(scores, None, *versions)
+        return Answer(scores, self.contributions(batch.matrix[rows]), *versions, explained=tuple(rows))
+
+    def explains(self, batch: Batch) -> bool:
+        """Whether an answer to the batch has contributions."""
+        since = batch.explain_from
+        return batch.explain or (since is not None and bool((self.score(batch.matrix) >= since).any()))
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """[n, f] float32 to [n] from 0 to 1. BadRequest when the width is not the model's."""

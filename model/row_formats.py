@@ -30,12 +30,13 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows to score: [n, f] float32 with nan for missing; `explain` asks for contributions. A batch without rows asks
-    which features the model takes.
+    """Rows to score: [n, f] float32 with nan for missing; `explain` asks for contributions, `explain_from` for those of
+    the rows whose score is at least that. A batch without rows asks which features the model takes.
     """
 
     matrix: NDArray[np.float32]
     explain: bool
+    explain_from: float | None = None
 
     @property
     def describe(self) -> bool:
@@ -44,7 +45,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Answer:
-    """scores [n] float64 from 0 to 1; contributions [n, f] float32 in log-odds, without the bias, or None.
+    """scores [n] float64 from 0 to 1; contributions [n, f] float32 in log-odds, without the bias, or None. Where only
+    some rows are explained, `explained` has their places and contributions are [len(explained), f].
 
     engine: what computed the scores, `onnxruntime` or `xgboost`. features: the names in matrix order, when asked for.
     """
@@ -55,6 +57,16 @@ class Answer:
     features_version: str
     engine: str
     features: tuple[str, ...] | None = None
+    explained: tuple[int, ...] | None = None
+
+    def terms(self) -> list[NDArray[np.float32] | None]:
+        """The contributions row by row, None where there are none."""
+        if self.contributions is None:
+            return [None] * len(self.scores)
+        if self.explained is None:
+            return list(self.contributions)
+        told = dict(zip(self.explained, self.contributions, strict=True))
+        return [told.get(row) for row in range(len(self.scores))]
 
 
 def read_rows(body: str | bytes, content_type: str) -> Batch:
@@ -103,17 +115,17 @@ def write_answer(answer: Answer, kind: str) -> bytes:
     text = json.dumps(head, separators=(",", ":"))
     if answer.contributions is not None:
         # Row by row: one long call of the encoder would hold the interpreter, and requests wait, for its whole length.
-        rows = ",".join(json.dumps(row.tolist(), separators=(",", ":")) for row in answer.contributions)
+        rows = ",".join("null" if t is None else json.dumps(t.tolist(), separators=(",", ":")) for t in answer.terms())
         text = text[: -len("null}")] + f"[{rows}]}}"
     return text.encode()
 
 
 def _answer_lines(answer: Answer) -> Iterable[str]:
     common = {"model_version": answer.model_version, "features_version": answer.features_version}
-    for row, score in enumerate(answer.scores.tolist()):
+    for score, terms in zip(answer.scores.tolist(), answer.terms(), strict=True):
         line: dict[str, Any] = {"score": score, **common, "engine": answer.engine}
-        if answer.contributions is not None:
-            line["contributions"] = answer.contributions[row].tolist()
+        if terms is not None:
+            line["contributions"] = terms.tolist()
         yield json.dumps(line, separators=(",", ":"))
 
 
@@ -126,7 +138,10 @@ def _from_json(text: str) -> Batch:
     explain = request.get("explain", False)
     if not isinstance(explain, bool):
         raise BadRequest("'explain' must be true or false.")
-    return Batch(_matrix(request["instances"]), explain)
+    since = request.get("explain_from")
+    if since is not None and (isinstance(since, bool) or not isinstance(since, int | float) or since != since):
+        raise BadRequest("'explain_from' must be a score, or null.")
+    return Batch(_matrix(request["instances"]), explain, since)
 
 
 def _parsed(text: str, refusal: str) -> Any:

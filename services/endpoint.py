@@ -32,11 +32,12 @@ class EndpointScores:
     """Answers in the order of the rows.
 
     scores: probability-like numbers in [0, 1]. contributions: per row one log-odds term per feature in matrix order,
-    without the bias; None unless asked for. latency_ms: the whole round trip as the caller saw it.
+    without the bias; None unless asked for, and of rows below the score from which they were asked for. latency_ms: the
+    whole round trip as the caller saw it.
     """
 
     scores: tuple[float, ...]
-    contributions: tuple[tuple[float, ...], ...] | None
+    contributions: tuple[tuple[float, ...] | None, ...] | None
     model_version: str
     features_version: str
     latency_ms: float
@@ -55,16 +56,19 @@ class Endpoint:
         self._runtime, self._name = runtime, name
         self._breaker = breaker or Breaker(LEFT_ALONE, dependency=DEPENDENCY)
 
-    def score(self, rows: Matrix, explain: bool = False) -> EndpointScores:
+    def score(self, rows: Matrix, explain: bool | float = False) -> EndpointScores:
         """Score `rows` (n x features, n from 1 to 2,000). NaN means missing and travels as null; JSON has no NaN.
 
+        `explain`: contributions of all rows, or, a number, of those with at least that score. Models made before there
+        was such a question answer it without contributions.
         Raises InvalidData when the rows themselves are at fault (ragged, infinite, or refused by the model with a
         4xx: one poisoned record spoils its batch, so try the rows one by one), and Unavailable when the model did not
         answer or answered something that is not a score for every row; after five such answers in a row at once, for
         two seconds, without asking.
         """
         matrix = feature_matrix(rows)
-        body = orjson.dumps({"instances": matrix, "explain": explain}, option=orjson.OPT_SERIALIZE_NUMPY)
+        asked = {"explain": explain} if isinstance(explain, bool) else {"explain": False, "explain_from": explain}
+        body = orjson.dumps({"instances": matrix, **asked}, option=orjson.OPT_SERIALIZE_NUMPY)
         with self._breaker.calling():
             started = time.perf_counter()
             answer = self._runtime.invoke(self._name, body)
@@ -102,19 +106,22 @@ def feature_matrix(rows: Matrix) -> np.ndarray:
     return matrix
 
 
-def read_scores(document: Any, *, rows: int, features: int, explain: bool, latency_ms: float) -> EndpointScores:
+def read_scores(document: Any, *, rows: int, features: int, explain: bool | float, latency_ms: float) -> EndpointScores:
     """Check a decoded answer of the model against what was asked; Unavailable unless every row got a usable number."""
     if not isinstance(document, dict):
         raise _unusable("its answer is not an object")
     scores = _numbers(document.get("scores"), length=rows, what="score")
     if any(not 0.0 <= score <= 1.0 for score in scores):
         raise _unusable("a score is outside 0 to 1")
-    contributions: tuple[tuple[float, ...], ...] | None = None
-    if explain:
-        held = document.get("contributions")
+    contributions: tuple[tuple[float, ...] | None, ...] | None = None
+    held = document.get("contributions")
+    if explain is True or (explain is not False and held is not None):
         if not isinstance(held, list) or len(held) != rows:
             raise _unusable("contributions are missing")
-        contributions = tuple(_numbers(row, length=features, what="contribution") for row in held)
+        contributions = tuple(
+            None if row is None and explain is not True else _numbers(row, length=features, what="contribution")
+            for row in held
+        )
     version, features_version = document.get("model_version"), document.get("features_version")
     if not (isinstance(version, str) and version and isinstance(features_version, str)):
         raise _unusable("it does not say which version it is")

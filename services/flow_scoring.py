@@ -29,7 +29,7 @@ _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 
 
 class Scores(Protocol):
-    def score(self, rows: Any, explain: bool = False) -> EndpointScores: ...
+    def score(self, rows: Any, explain: bool | float = False) -> EndpointScores: ...
 
 
 class FlowSource(Protocol):
@@ -78,7 +78,7 @@ class FlowScores:
         self._known = False
 
     def score(
-        self, vectors: Sequence[Sequence[float]], transactions: Sequence[Mapping[str, Any]], *, explain: bool
+        self, vectors: Sequence[Sequence[float]], transactions: Sequence[Mapping[str, Any]], *, explain: bool | float
     ) -> Answer:
         """Ask about feature vectors [n, f]; `transactions` are their documents, for flows that read more than features.
 

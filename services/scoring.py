@@ -1,8 +1,9 @@
 """From feature vectors to a decision with reasons: the one path shared by the scorer, the first-start replay and live
 scoring.
 
-The model is asked twice at most: scores for all rows, then contributions only for rows that need reasons, so that
-explaining never slows the rest. An answer that is not a usable score raises; it is never read as zero.
+The model is asked for scores of all rows, and in the same breath for contributions of those that will need reasons,
+which it works out beside the rest. Only where that could not be foreseen, because another version answered or one that
+does not know the question, it is asked again. An answer that is not a usable score raises; it is never read as zero.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ REASONS_SHOWN = 4
 class Scores(Protocol):
     """Whoever can score rows: the endpoint itself, or the scoring API in front of it."""
 
-    def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores: ...
+    def score(self, rows: Sequence[Sequence[float]], explain: bool | float = False) -> EndpointScores: ...
 
 
 class ThresholdStore(Protocol):
@@ -62,6 +63,7 @@ class Scoring:
     ) -> None:
         """`flows` knows the models that were trained with a flow; without it all take the plan's features."""
         self._scores, self._thresholds, self.plan = FlowScores(scores, flows, plan), thresholds, plan
+        self._latest: Thresholds | None = None  # of the version that answered last
 
     def assess(
         self,
@@ -78,18 +80,20 @@ class Scoring:
         """
         if not len(vectors):
             return []
-        asked = self._scores.score(vectors, transactions, explain=explain_all)
+        foreseen = self._latest.review if self._latest is not None else False
+        asked = self._scores.score(vectors, transactions, explain=True if explain_all else foreseen)
         first = asked.scores
-        limits = self._limits(first.model_version)
+        limits = self._latest = self._limits(first.model_version)
         wanted = [i for i, s in enumerate(first.scores) if explain_all or s >= limits.review]
-        again = asked
-        if wanted and not explain_all:
+        answer, places = asked, {row: row for row in wanted}
+        if any(first.contributions is None or first.contributions[i] is None for i in wanted):
             documents = [transactions[i] for i in wanted] if transactions else ()
-            again = self._scores.score([vectors[i] for i in wanted], documents, explain=True)
-            if again.scores.model_version != first.model_version:
+            answer = self._scores.score([vectors[i] for i in wanted], documents, explain=True)
+            places = {row: place for place, row in enumerate(wanted)}
+            if answer.scores.model_version != first.model_version:
                 # A deployment switched between the two questions: ask again, so that reasons fit their score.
                 return self.assess(vectors, money=money, transactions=transactions, reasons_shown=reasons_shown)
-        explained = self._explained(again, wanted, vectors, money, transactions, reasons_shown) if wanted else {}
+        explained = self._explained(answer, places, vectors, money, transactions, reasons_shown)
         return [
             Assessment(
                 value=value,
@@ -103,18 +107,18 @@ class Scoring:
         ]
 
     def _explained(
-        self, answer: Answer, wanted: Sequence[int], vectors: Sequence[Sequence[float]],
+        self, answer: Answer, rows: Mapping[int, int], vectors: Sequence[Sequence[float]],
         money: Sequence[tuple[str, int]], transactions: Sequence[Mapping[str, Any]], shown: int,
     ) -> dict[int, tuple[Reason, ...]]:  # fmt: skip
-        """The reasons of the rows `wanted`, which are those of the answer, in order."""
-        terms = answer.scores.contributions
-        assert terms is not None, "the endpoint answers contributions when asked"
+        """The reasons of `rows`: row -> its place in the answer."""
         found = {}
-        for place, row in enumerate(wanted):
+        for row, place in rows.items():
+            terms = (answer.scores.contributions or ())[place]
+            assert terms is not None, "the endpoint answers contributions when asked"
             currency, exponent = money[row] if money else ("EUR", 2)
             document = transactions[row] if transactions else {}
             told = Told(self.plan, vectors[row], document, shown, currency, exponent)
-            found[row] = answer.reasons(place, terms[place], told)
+            found[row] = answer.reasons(place, terms, told)
         return found
 
     def _limits(self, model_version: str) -> Thresholds:

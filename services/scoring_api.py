@@ -22,12 +22,13 @@ class ScoringApi:
         self._functions, self._function = functions, function
         self._breaker = Breaker(LEFT_ALONE, dependency=DEPENDENCY)
 
-    def score(self, rows: Sequence[Sequence[float]], explain: bool = False) -> EndpointScores:
-        """As `Endpoint.score`, but latency_ms is the time the API says its own call of the model took."""
+    def score(self, rows: Sequence[Sequence[float]], explain: bool | float = False) -> EndpointScores:
+        """As `Endpoint.score`, but latency_ms is the time the API says its own call of the model took; and it has no
+        question for the contributions of some rows: a number gets none."""
         matrix = feature_matrix(rows)
         rows_sent, features = matrix.shape
         with self._breaker.calling():
-            body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain})
+            body = self._functions.invoke(self._function, {"instances": matrix, "explain": explain is True})
             spent = body.get("model_latency_ms")
             latency_ms = float(spent) if isinstance(spent, int | float) and not isinstance(spent, bool) else 0.0
             return read_scores(body, rows=rows_sent, features=features, explain=explain, latency_ms=latency_ms)

@@ -24,7 +24,7 @@ class Runtime:
         return self.answer
 
 
-def score(answer: Any, rows: Any = ((1.0, 2.0), (3.0, 4.0)), explain: bool = False) -> Any:
+def score(answer: Any, rows: Any = ((1.0, 2.0), (3.0, 4.0)), explain: bool | float = False) -> Any:
     return Endpoint(runtime=Runtime(answer), name="fraud-desk").score(rows, explain=explain)
 
 
@@ -91,6 +91,14 @@ def test_asked_for_reasons_every_row_needs_them(contributions: Any) -> None:
 def test_contributions_are_one_number_a_feature() -> None:
     answer = score(GOOD | {"contributions": [[0.5, -1], [0, 2]]}, explain=True)
     assert answer.contributions == ((0.5, -1.0), (0.0, 2.0))
+
+
+@pytest.mark.parametrize("contributions", [None, [None, [0, 2]], [[0.5, -1], None]])
+def test_reasons_from_a_score_on_are_those_that_came(contributions: Any) -> None:
+    answer = score(GOOD | {"contributions": contributions}, explain=0.5)
+    assert answer.contributions == (None if contributions is None else tuple(c and tuple(c) for c in contributions))
+    with pytest.raises(Unavailable):
+        score(GOOD | {"contributions": [[0.5, -1]]}, explain=0.5)
 
 
 @pytest.mark.parametrize("value", [1e300, 10**400, -math.inf])

@@ -170,6 +170,14 @@ def test_served_scores_are_the_boosters(trained: Trained, serving: Serving) -> N
     shares = booster.predict(xgb.DMatrix(matrix, feature_names=NAMES), pred_contribs=True)
     shares *= calibrated["slope"]
     np.testing.assert_allclose(answer["contributions"], shares[:, :-1], atol=1e-5)
+    # Of those with a score from the middle one's on, the others have none; of none, there is no list.
+    middle, most = sorted(answer["scores"])[1], max(answer["scores"])
+    _, some = serving.call("POST", "/invocations", {"instances": rows, "explain_from": middle})
+    assert some["scores"] == answer["scores"]
+    wanted = [c if s >= middle else None for c, s in zip(answer["contributions"], answer["scores"], strict=True)]
+    assert [c and pytest.approx(c, abs=1e-6) for c in some["contributions"]] == wanted
+    _, none = serving.call("POST", "/invocations", {"instances": rows, "explain_from": most + 1e-9})
+    assert (none["scores"], none["contributions"]) == (answer["scores"], None)
     # With the bias, contributions are the log-odds of the score.
     biased = np.sum(answer["contributions"], axis=1) + shares[:, -1] + calibrated["intercept"]
     np.testing.assert_allclose(biased, log_odds, atol=1e-4)
@@ -204,6 +212,7 @@ def test_nan_null_and_an_empty_csv_cell_are_the_same_missing_value(serving: Serv
         ('{"instances": [[1e300, 2, 3, 4]]}', "application/json", "A feature is infinite or too large"),
         ('{"instances": [[1, 2, 3, 1' + "0" * 400 + "]]}", "application/json", "A feature is infinite or too large"),
         ('{"instances": [[1, 2, 3, 4]], "explain": 1}', "application/json", "'explain' must be true or false."),
+        ('{"instances": [[1, 2, 3, 4]], "explain_from": "0.5"}', "application/json", "'explain_from' must be a score"),
         ("label,a,b,c", "text/csv", "Every cell of the CSV must be a number"),
         ("inf,1,1,1", "text/csv", "A feature is infinite or too large"),
         ("", "text/csv", "There are no rows to score."),

@@ -14,7 +14,7 @@ import pytest
 from model import http_protocol
 from model.http_serving import MAX_EXPLAINING
 from model.loaded_model import Model
-from tests.unit.model_serving import BODY, EXPLAINED, WIDTH, Running, artifact, serving
+from tests.unit.model_serving import BODY, EXPLAINED, ROW, WIDTH, Running, artifact, serving
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,9 @@ def test_no_more_than_a_bounded_number_waits_for_reasons(
     while running.server._explaining < MAX_EXPLAINING and time.monotonic() < deadline:
         time.sleep(0.01)
     status, _, body = running.call(EXPLAINED)
+    # Who asked for reasons beside the scores gets the scores.
+    beside, _, scores = running.call(json.dumps({"instances": [ROW], "explain_from": 0.0}).encode())
+    assert (beside, json.loads(scores)["contributions"], len(json.loads(scores)["scores"])) == (200, None, 1)
     held.let_go.set()
     assert (status, json.loads(body)["error"][:17]) == (503, "Too many requests")
     assert [answers(connection, 1)[0][0] for connection in connections] == [200] * MAX_EXPLAINING

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.domain.states import Decision
@@ -45,6 +47,35 @@ def test_thresholds_are_inclusive_and_only_alerts_are_explained():
     assert all(a.reasons and a.reasons[0].contribution == 0.5 for a in out[1:])
 
 
+def test_a_version_that_has_answered_is_asked_for_the_reasons_of_its_alerts_in_the_same_breath():
+    class Foreseeing(Model):
+        def score(self, rows, explain=False):
+            answer = super().score(rows, explain)
+            if explain is True or explain is False:
+                return answer
+            told = tuple(c if s >= explain else None for c, s in zip(answer.contributions, answer.scores, strict=True))
+            return replace(answer, contributions=told)
+
+    model = Foreseeing([0.1, 0.5, 0.2, 0.9])
+    scoring = Scoring(model, Limits())
+    first, second = scoring.assess(rows(4)), scoring.assess(rows(4))
+    assert model.calls == [(4, False), (2, True), (4, 0.5)]
+    assert [a.reasons for a in first] == [a.reasons for a in second]
+    assert [bool(a.reasons) for a in second] == [False, True, False, True]
+
+
+def test_a_version_that_does_not_know_the_question_is_asked_again():
+    class Old(Model):
+        def score(self, rows, explain=False):
+            return super().score(rows, explain is True)
+
+    model = Old([0.1, 0.7])
+    scoring = Scoring(model, Limits())
+    scoring.assess(rows(1))
+    assert scoring.assess(rows(2))[1].reasons
+    assert model.calls == [(1, False), (2, False), (1, True)]
+
+
 def test_reasons_are_not_on_the_clock_of_the_score():
     out = Scoring(Model([0.1, 0.7]), Limits()).assess(rows(2))
     assert [a.latency_ms for a in out] == [2.0, 2.0]
@@ -72,7 +103,7 @@ def test_a_deployment_between_the_two_questions_is_asked_again():
     model = Model([0.7], versions=["v1", "v2", "v2"])
     out = Scoring(model, Limits()).assess(rows(1))
     assert out[0].thresholds.model_version == "v2"
-    assert len(model.calls) == 4
+    assert model.calls == [(1, False), (1, True), (1, 0.5)]
 
 
 def test_a_version_without_thresholds_decides_nothing():
