@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -33,15 +33,34 @@ LIMIT_MS = 25.0
 OURS = "bench-"  # how the ids of transactions made here begin
 _FIELDS = ("amount_minor", "currency", "exponent", "customer_id", "customer", "card", "merchant", "terminal_id",
            "channel", "entry_mode", "device")  # fmt: skip
+# What of an alert another customer does again, and how many times dearer: habits of shops and devices wear off.
+_BOUGHT = ("currency", "exponent", "merchant", "terminal_id", "channel", "entry_mode", "device")
+_DEARER = 8
 
 
 def samples(desk: Any, count: int) -> list[dict[str, Any]]:
     """The latest `count` scored transactions of as many customers, newest first: traffic as it comes."""
+    latest = _latest(desk, {"score.value": {"$gte": 0}}, count)
+    assert len(latest) == count, "a ready desk has scored transactions of many customers"
+    return latest
+
+
+def suspicious(desk: Any, samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The customers of `samples` paying, dearer, for what the desk's latest alerts were: a share becomes alerts."""
+    alerts = _latest(desk, {"alert": {"$exists": True}}, len(samples))
+    assert alerts, "a ready desk has alerts"
+    out = []
+    for sample, alert in zip(samples, cycle(alerts), strict=False):
+        bought = {key: alert.get(key) for key in _BOUGHT}
+        out.append(sample | bought | {"amount_minor": _DEARER * alert["amount_minor"]})
+    return out
+
+
+def _latest(desk: Any, which: dict[str, Any], count: int) -> list[dict[str, Any]]:
     latest: dict[str, dict[str, Any]] = {}
-    traffic = {"score.value": {"$gte": 0}, "_id": {"$not": {"$regex": f"^{OURS}"}}}
+    traffic = which | {"_id": {"$not": {"$regex": f"^{OURS}"}}}
     for found in desk["transactions"].find(traffic).sort("event_time", -1).limit(20 * count):
         latest.setdefault(found["customer_id"], found)
-    assert len(latest) >= count, "a ready desk has scored transactions of many customers"
     return list(latest.values())[:count]
 
 
