@@ -115,6 +115,8 @@ def build(settings: Settings | None = None) -> Services:
     models = Models(registry=sagemaker, group=settings.model_package_group)
     logs = TrainingJobLogs(region=settings.region, read_seconds=SCREEN_READ_SECONDS, attempts=1)
     cards = ModelArtifacts(region=settings.region)
+    mapping = desk_mapping(settings.mapping)
+    plan = plan_of(mapping)
     training = Training(
         store=MongoExperiments(db),
         logs=logs,
@@ -122,12 +124,11 @@ def build(settings: Settings | None = None) -> Services:
         cards=cards,
         frozen=MongoFrozenSets(db),
         price=None if settings.training_price is None else Price(settings.training_price, settings.training_currency),
+        features_version=plan.version,
     )
     tables = IcebergLake(settings)
     lake = Lake(tables)
     objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
-    mapping = desk_mapping(settings.mapping)
-    plan = plan_of(mapping)
     deployment = DeploymentService(
         store=MongoDeployments(db),
         endpoints=sagemaker,

@@ -81,11 +81,13 @@ class Training:
         cards: ModelCards | None = None,
         frozen: FrozenStore | None = None,
         price: Price | None = None,
+        features_version: str = "",
     ) -> None:
         """`endpoint_name`: the desk's own. `cards` and `frozen` are None where nobody reads them, `price` where nobody
-        said it."""
+        said it. `features_version` is what the desk computes; a frozen set of other features is then refused."""
         self._store, self._logs, self._clock, self._token, self._cards = store, logs, clock, token, cards
         self._endpoint, self._frozen, self.price = endpoint_name, frozen, price
+        self._features_version = features_version
 
     @property
     def endpoint_name(self) -> str:
@@ -102,7 +104,7 @@ class Training:
             require(actor, Permission.DEPLOY)
         now = self._clock()
         request, held = self._with_frozen(request)
-        problems = (*check(request, now=now), *self._name_taken(request))
+        problems = (*check(request, now=now), *self._other_features(held), *self._name_taken(request))
         if problems:
             raise InvalidData(" ".join(problem.message for problem in problems), problems)
         experiment = Experiment(
@@ -148,6 +150,10 @@ class Training:
             features=(),
         )
         return taken, held
+
+    def _other_features(self, held: FrozenSet | None) -> tuple[Problem, ...]:
+        other = other_features(held, self._features_version) if held and self._features_version else None
+        return () if other is None else (Problem(0, "frozen", other),)
 
     def _name_taken(self, request: TrainingRequest) -> tuple[Problem, ...]:
         same = name_taken(request.name, self._store.recent(NAMES_LOOKED_AT))
@@ -207,6 +213,16 @@ class Training:
         if experiment.artifact_uri is None or self._cards is None:
             raise NotFound(f"{experiment.name} has no model, so it has no model card.")
         return self._cards.card(experiment.artifact_uri)
+
+
+def other_features(held: FrozenSet, features_version: str) -> str | None:
+    """Why nothing can be learned from the set, None when it can: the desk computes other features by now."""
+    if held.features_version == features_version:
+        return None
+    return (
+        f"{held.name} was frozen with other features (version {held.features_version}, now {features_version}): "
+        "a model of it could not score. Freeze the rows again."
+    )
 
 
 def name_taken(name: str, known: Sequence[Experiment]) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from services.frozen_sets import FrozenSet
-from services.training import AUTOPILOT, Autopilot, Experiment, TrainingRequest, check
+from services.training import AUTOPILOT, Autopilot, Experiment, TrainingRequest, check, other_features
 from services.training import name_taken as taken
 from ui import retrain_request, retrain_settings
 from ui.retrain_request import CUSTOM, USUAL_WINDOW, WINDOWS, Window
@@ -138,11 +138,8 @@ def _of_data(draft: Draft, wanted: TrainingRequest, held: FrozenSet | None, feat
         return ["Choose a saved flow, or take the live window as it is."]
     if draft.source == FROZEN and held is None:
         return ["Choose a frozen training set; they are made on Training data."]
-    if draft.source == FROZEN and held is not None and held.features_version != features_version:
-        return [
-            f"{held.name} was frozen with other features (version {held.features_version}, now {features_version}): "
-            "a model of it could not score. Freeze the rows again."
-        ]
+    if draft.source == FROZEN and held is not None and (other := other_features(held, features_version)):
+        return [other]
     if draft.left_out and draft.source == WINDOW and not wanted.features:
         return ["All features are left out; a model needs at least one."]
     return []

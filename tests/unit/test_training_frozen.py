@@ -141,6 +141,25 @@ def test_a_flow_that_leaves_nothing_to_learn_from_is_said_before_a_job_starts(de
         build_for(experiment, desk.training_data._lake, {}.__setitem__, flows=desk.training_stores["flows"])
 
 
+def test_a_set_of_other_features_is_refused_before_there_is_an_experiment(desk: Any) -> None:
+    store, request = MemoryExperiments(), TrainingRequest("Old", desk.now, desk.now, desk.now)
+    request = replace(request, frozen=desk.made.frozen_id)
+    for version, taken in (("features-9", False), (desk.made.features_version, True)):
+        training = Training(
+            store=store, logs=Logs(), clock=Clock(desk.now), frozen=desk.training_stores["frozen"],
+            features_version=version,
+        )  # fmt: skip
+        if taken:
+            training.start(request, actor=ADMIN)
+            continue
+        said = r"^Spring was frozen with other features \(version .*, now features-9\): .* Freeze the rows again\.$"
+        with pytest.raises(InvalidData, match=said) as refused:
+            training.start(request, actor=ADMIN)
+        assert [problem.field for problem in refused.value.problems] == ["frozen"]
+        assert not store.held
+    assert len(store.held) == 1
+
+
 def test_a_name_is_given_once_but_again_after_a_failure(desk: Any) -> None:
     store = MemoryExperiments()
     training = Training(store=store, logs=Logs(), clock=Clock(desk.now))

@@ -157,7 +157,8 @@ class Search:
                 fields["ModelDeployResult"] = {"EndpointName": endpoint}
             except NotDeployed as exc:
                 secondary = "ModelDeploymentError"
-                fields["PartialFailureReasons"] = [{"PartialFailureMessage": str(exc)[:1024]}]
+                said = {"PartialFailureMessage": str(exc)[:1024]}
+                fields["PartialFailureReasons"] = [said, *fields.get("PartialFailureReasons", ())][:10]
         await self.end("Completed", secondary, **fields)
 
     def _candidates(self) -> list[Record]:
