@@ -41,7 +41,8 @@ class Objects(Protocol):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`training_set`: same bytes | same values | different | cannot be rebuilt. `model`: same bytes | same scores |
-    different. `max_difference` is the largest absolute difference of raw scores (0..1) on the validation rows."""
+    different | cannot be trained again. `max_difference` is the largest absolute difference of raw scores (0..1) on the
+    validation rows."""
 
     experiment_id: str
     training_set: str
@@ -74,42 +75,40 @@ def reproduce(
     """Repeat it inside the empty `folder` and compare. `rebuild(put, recipe)` writes its training set through `put`, as
     the stored one was made.
 
-    Raises InvalidData or NotFound when the record does not reach so far: no model yet, another method than XGBoost, or
-    files that are gone or changed; Unavailable.
+    Raises InvalidData or NotFound when the record does not reach so far: no model yet, a search (`reproduce_search`),
+    or files that are gone or changed; Unavailable.
     """
     _repeatable(experiment)
-    stored = _stored_set(experiment, objects)
-    artifact = _members(_get(objects, _key(experiment.artifact_uri or ""), "model artifact"))
+    stored = stored_set(experiment, objects)
+    artifact = unpacked(fetched(objects, key_of(experiment.artifact_uri or ""), "model artifact"))
     metadata = json.loads(artifact.get("metadata.json", b"{}"))
-    how, sentences = _compare_sets(experiment, stored, rebuild)
-    source = _get(objects, f"training/{experiment.experiment_id}/source/sourcedir.tar.gz", "training code")
+    how, sentences = compare_sets(experiment, stored, rebuild)
+    source = fetched(objects, f"training/{experiment.experiment_id}/source/sourcedir.tar.gz", "training code")
     _prepare(folder, experiment, metadata, stored, source)
-    _train(folder)
-    model, difference, said = _compare_models(folder, artifact, metadata, stored)
+    train_again(folder)
+    model, difference, said = compare_models(folder, artifact, metadata, stored)
     return Verdict(experiment.experiment_id, how, model, difference, (*sentences, *said))
 
 
 def _repeatable(experiment: Experiment) -> None:
     if experiment.method != "xgboost":
-        raise InvalidData(
-            f"{experiment.name} was made by {experiment.method}; such a search cannot be repeated exactly."
-        )
+        raise InvalidData(f"{experiment.name} was made by {experiment.method}, which is no single training job.")
     if experiment.artifact_uri is None or experiment.snapshot_id is None:
         raise InvalidData(f"{experiment.name} ({experiment.state}) left no model that could be compared.")
 
 
-def _stored_set(experiment: Experiment, objects: Objects) -> dict[str, bytes]:
+def stored_set(experiment: Experiment, objects: Objects) -> dict[str, bytes]:
     """The files of the training set as the job got them, with the manifest; InvalidData when one was changed since."""
     prefix = f"training/{experiment.experiment_id}/"
-    files = {"manifest.json": _get(objects, prefix + "manifest.json", "training set's manifest")}
+    files = {"manifest.json": fetched(objects, prefix + "manifest.json", "training set's manifest")}
     for name, digest in json.loads(files["manifest.json"])["sha256"].items():
-        files[name] = _get(objects, prefix + name, f"training set's {name}")
+        files[name] = fetched(objects, prefix + name, f"training set's {name}")
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise InvalidData(f"The stored {prefix}{name} is not what its manifest says; it was changed afterwards.")
     return files
 
 
-def _compare_sets(
+def compare_sets(
     experiment: Experiment,
     stored: Mapping[str, bytes],
     rebuild: Callable[[Callable[[str, bytes], None], Recipe], object],
@@ -147,6 +146,14 @@ def _same_values(made: bytes | None, stored: bytes) -> bool:
     )
 
 
+def code_of(source: bytes, folder: Path) -> None:
+    """The programs of an archive, each directly in the new `folder`."""
+    folder.mkdir()
+    for name, body in unpacked(source).items():
+        if name.endswith(".py") and "/" not in name:
+            (folder / name).write_bytes(body)
+
+
 def _prepare(
     folder: Path, experiment: Experiment, metadata: Mapping[str, Any], stored: Mapping[str, bytes], source: bytes
 ) -> None:
@@ -165,18 +172,16 @@ def _prepare(
             path = folder / "input/data" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
-    (folder / "code").mkdir()
-    for name, body in _members(source).items():
-        if name.endswith(".py") and "/" not in name:
-            (folder / "code" / name).write_bytes(body)
+    code_of(source, folder / "code")
 
 
-def _train(folder: Path) -> None:
+def train_again(folder: Path, program: str = "train.py") -> None:
+    """Run the program among the code in `folder` as a job would; InvalidData with what it said when it fails."""
     environment = {
         name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "HOME", "VIRTUAL_ENV") if name in os.environ
     }
     done = subprocess.run(
-        [sys.executable, "train.py"],
+        [sys.executable, program],
         cwd=folder / "code",
         env=environment | {"SAGEMAKER_BASE_DIR": str(folder)},
         capture_output=True,
@@ -190,7 +195,7 @@ def _train(folder: Path) -> None:
         raise InvalidData(f"The repeated training failed: {said}")
 
 
-def _compare_models(
+def compare_models(
     folder: Path, artifact: Mapping[str, bytes], metadata: Mapping[str, Any], stored: Mapping[str, bytes]
 ) -> tuple[str, float, list[str]]:
     then, now = artifact.get("model.ubj", b""), (folder / "model/model.ubj").read_bytes()
@@ -227,7 +232,7 @@ def _largest_difference(then: bytes, now: bytes, stored: Mapping[str, bytes]) ->
     return max(float(np.abs(a - b).max()) for a, b in zip(*scores, strict=True))
 
 
-def _members(archive: bytes) -> dict[str, bytes]:
+def unpacked(archive: bytes) -> dict[str, bytes]:
     """Regular files of a .tar.gz by name; nothing is written to disk under a name the archive chose."""
     held: dict[str, bytes] = {}
     try:
@@ -243,12 +248,12 @@ def _members(archive: bytes) -> dict[str, bytes]:
     return held
 
 
-def _get(objects: Objects, key: str, what: str) -> bytes:
+def fetched(objects: Objects, key: str, what: str) -> bytes:
     try:
         return objects.get(key)[0]
     except NotFound as error:
         raise NotFound(f"The {what} is not stored any more ({key}).") from error
 
 
-def _key(uri: str) -> str:
+def key_of(uri: str) -> str:
     return urlsplit(uri).path.lstrip("/")

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
     from services.flow_engine import FittedFlow
     from services.flows import FitOrigin
     from services.reproduce import Verdict
+    from services.training_beside import Recipe
 
 _ABOUT = """Rebuild the training set from the lake's pinned snapshots, train again with the code, settings and number of
-threads of then, and compare. Nothing in the desk is changed. Exit code 0: the same training set and the same model;
-1: they differ, or the experiment cannot be repeated, with a sentence why; 2: variables missing."""
+threads of then, and compare. Of an Autopilot search the candidate that won is trained again. Nothing in the desk is
+changed. Exit code 0: the same training set and the same model; 1: they differ, or the experiment cannot be repeated, with a sentence why; 2: variables missing."""
 
 
 def add_to(commands: Any) -> None:
@@ -45,11 +47,14 @@ def _verdict(settings: Settings, experiment_id: str, folder: Path) -> Verdict:
     from services.adapters.mongo.experiments import MongoExperiments
     from services.adapters.mongo.flows import MongoFlows
     from services.adapters.s3 import ObjectStore
+    from services.adapters.sagemaker import SageMaker
     from services.domain.mapping import desk_mapping
     from services.features import plan_of
     from services.lake import Lake
     from services.reproduce import reproduce
+    from services.reproduce_search import reproduce_search
     from services.training_build import build_for
+    from services.training_request import AUTOPILOT
 
     class ReadFlows(MongoFlows):
         """What is rebuilt here may turn out to be another; the fit that scoring runs stays the experiment's own."""
@@ -61,11 +66,14 @@ def _verdict(settings: Settings, experiment_id: str, folder: Path) -> Verdict:
     try:
         experiment = MongoExperiments(db).get(experiment_id)
         lake, plan = Lake(IcebergLake(settings, patient=True)), plan_of(desk_mapping(settings.mapping))
-        return reproduce(
-            experiment,
-            rebuild=lambda put, recipe: build_for(experiment, lake, put, plan, ReadFlows(db), recipe),
-            objects=ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3),
-            folder=folder,
-        )
+        objects = ObjectStore(settings.bucket, region=settings.region, read_seconds=60.0, attempts=3)
+
+        def rebuild(put: Callable[[str, bytes], None], recipe: Recipe) -> object:
+            return build_for(experiment, lake, put, plan, ReadFlows(db), recipe)
+
+        if experiment.method == AUTOPILOT:
+            jobs = SageMaker(region=settings.region)
+            return reproduce_search(experiment, rebuild=rebuild, objects=objects, jobs=jobs, folder=folder)
+        return reproduce(experiment, rebuild=rebuild, objects=objects, folder=folder)
     finally:
         db.client.close()

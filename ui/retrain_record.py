@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from services.training import AUTOPILOT, Experiment
+from services.training import Experiment
 from ui import format as fmt
 from ui import retrain_settings, retrain_summary
 
@@ -48,8 +48,6 @@ def _method(e: Experiment) -> str:
 
 def why_not(experiment: Experiment) -> str | None:
     """Why it cannot be made again, None when it can."""
-    if experiment.method == AUTOPILOT:
-        return "A search depends on how much is tried in its time, so it cannot be made again exactly."
     if not experiment.finished:
         return "It can be made again once it has ended."
     if experiment.artifact_uri is None or experiment.snapshot_id is None:

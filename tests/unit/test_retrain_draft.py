@@ -139,7 +139,6 @@ def test_the_leaderboard_marks_the_champion_and_is_a_file() -> None:
     ("changes", "why"),
     [
         ({}, None),
-        ({"method": "autopilot"}, "A search depends on how much is tried"),
         ({"state": ExperimentState.TRAINING}, "It can be made again once"),
         ({"artifact_uri": None}, "It left no model"),
     ],

@@ -223,7 +223,7 @@ def test_a_window_that_cannot_be_built_any_more_is_said_and_the_model_still_comp
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"method": "autopilot"}, "Weekly was made by autopilot; such a search cannot be repeated exactly."),
+        ({"method": "autopilot"}, "Weekly was made by autopilot, which is no single training job."),
         ({"artifact_uri": None}, "Weekly (candidate) left no model that could be compared."),
         ({"artifact_uri": "s3://desk/models/other"}, "The model artifact is not stored any more (models/other)."),
     ],
