@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _ABOUT = """Rebuild the training set from the lake's pinned snapshots, train again with the code, settings and number of
 threads of then, and compare. Of an Autopilot search the candidate that won is trained again. Nothing in the desk is
-changed. Exit code 0: the same training set and the same model; 1: they differ, or the experiment cannot be repeated, with a sentence why; 2: variables missing."""
+changed. Exit code 0: the same training set and the same model; 1: they differ, or the experiment cannot
+be repeated, with a sentence why; 2: variables missing."""
 
 
 def add_to(commands: Any) -> None:
