@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 
 if __package__:
     from model import http_protocol as http1
@@ -149,55 +148,50 @@ class Server:
     def _invoke(self, connection: http1.Connection, head: http1.Head, body: bytes, kind: str, model: Model) -> None:
         """The fast path: everything here and now, unless reasons are asked for."""
 
-        def work() -> bytes | None:
-            batch = formats.read_rows(body, head.content_type)
-            if not model.explains(batch):
-                return formats.write_answer(model.answer(batch), kind)
-            self._keep(self._invoke_explained(connection, batch, kind, model))
-            return None
-
         try:
-            answer = work()
+            batch = formats.read_rows(body, head.content_type)
+            scored = model.scored(batch)
+            if batch.wants(scored):
+                self._keep(self._explain_too(connection, batch, scored, kind, model))
+            else:
+                self._write(connection, scored, kind)
         except Exception as error:
             self._failed(connection, error)
-        else:
-            if answer is not None:
-                connection.answer(200, answer, content_type=kind, headers=self._versions)
 
     async def _invoke_large(
         self, connection: http1.Connection, head: http1.Head, body: bytes, kind: str, model: Model
     ) -> None:
-        def work() -> formats.Batch | bytes:
+        def work() -> tuple[formats.Batch, formats.Answer, bytes]:
             batch = formats.read_rows(body, head.content_type)
-            return batch if model.explains(batch) else formats.write_answer(model.answer(batch), kind)
+            scored = model.scored(batch)
+            return batch, scored, b"" if batch.wants(scored) else formats.write_answer(scored, kind)
 
         try:
-            done = await asyncio.get_running_loop().run_in_executor(self._large, work)
+            batch, scored, written = await asyncio.get_running_loop().run_in_executor(self._large, work)
         except Exception as error:
             self._failed(connection, error)
             return
-        if isinstance(done, bytes):
-            connection.answer(200, done, content_type=kind, headers=self._versions)
+        if written:
+            connection.answer(200, written, content_type=kind, headers=self._versions)
         else:
-            await self._invoke_explained(connection, done, kind, model)
+            await self._explain_too(connection, batch, scored, kind, model)
 
-    async def _invoke_explained(
-        self, connection: http1.Connection, batch: formats.Batch, kind: str, model: Model
+    async def _explain_too(
+        self, connection: http1.Connection, batch: formats.Batch, scored: formats.Answer, kind: str, model: Model
     ) -> None:
+        """Who would like reasons beside the scores gets the scores where there can be none; who insists, a refusal."""
+        full = self._explaining >= MAX_EXPLAINING
+        if (kind == formats.CSV or full) and not batch.explain:
+            self._write(connection, scored, kind)
+            return
         if kind == formats.CSV:
             self._refuse(connection, 406, f"Contributions are answered as {formats.JSON} or {formats.LINES}.")
             return
-        if self._explaining >= MAX_EXPLAINING and not batch.explain:
-            # Who would have liked reasons beside the scores gets the scores.
-            alone = replace(batch, explain_from=None)
-            scores = await asyncio.get_running_loop().run_in_executor(self._large, model.answer, alone)
-            connection.answer(200, formats.write_answer(scores, kind), content_type=kind, headers=self._versions)
-            return
-        if self._explaining >= MAX_EXPLAINING:
+        if full:
             self._refuse(connection, 503, "Too many requests for contributions are waiting; try again.")
             return
         self._explaining += 1
-        work: Callable[[], bytes] = lambda: formats.write_answer(model.answer(batch), kind)  # noqa: E731
+        work: Callable[[], bytes] = lambda: formats.write_answer(model.explained(batch, scored), kind)  # noqa: E731
         try:
             answer = await asyncio.get_running_loop().run_in_executor(self._explain, work)
         except Exception as error:
@@ -206,6 +200,9 @@ class Server:
             connection.answer(200, answer, content_type=kind, headers=self._versions)
         finally:
             self._explaining -= 1
+
+    def _write(self, connection: http1.Connection, answer: formats.Answer, kind: str) -> None:
+        connection.answer(200, formats.write_answer(answer, kind), content_type=kind, headers=self._versions)
 
     def _failed(self, connection: http1.Connection, error: Exception) -> None:
         if isinstance(error, formats.BadRequest):

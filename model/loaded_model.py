@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,22 +57,22 @@ class Model:
 
     def answer(self, batch: Batch) -> Answer:
         """Scores of every row, and contributions when the batch asks for them. BadRequest for another width."""
-        if batch.describe:
-            nothing = np.empty(0, dtype=np.float64)
-            return Answer(nothing, None, self.version, self.features_version, self.engine, tuple(self.features))
-        scores = self.score(batch.matrix)
-        versions = (self.version, self.features_version, self.engine)
-        if batch.explain:
-            return Answer(scores, self.contributions(batch.matrix), *versions)
-        rows = [] if batch.explain_from is None else np.flatnonzero(scores >= batch.explain_from).tolist()
-        if not rows:
-            return Answer(scores, None, *versions)
-        return Answer(scores, self.contributions(batch.matrix[rows]), *versions, explained=tuple(rows))
+        scored = self.scored(batch)
+        return self.explained(batch, scored) if batch.wants(scored) else scored
 
-    def explains(self, batch: Batch) -> bool:
-        """Whether an answer to the batch has contributions."""
-        since = batch.explain_from
-        return batch.explain or (since is not None and bool((self.score(batch.matrix) >= since).any()))
+    def scored(self, batch: Batch) -> Answer:
+        """The scores alone, or what the model takes. BadRequest for another width."""
+        versions = (self.version, self.features_version, self.engine)
+        if batch.describe:
+            return Answer(np.empty(0, dtype=np.float64), None, *versions, features=tuple(self.features))
+        return Answer(self.score(batch.matrix), None, *versions)
+
+    def explained(self, batch: Batch, scored: Answer) -> Answer:
+        """What was scored, with the contributions that the batch asks for."""
+        if batch.explain or batch.explain_from is None:
+            return replace(scored, contributions=self.contributions(batch.matrix))
+        rows = np.flatnonzero(scored.scores >= batch.explain_from)
+        return replace(scored, contributions=self.contributions(batch.matrix[rows]), explained=tuple(rows.tolist()))
 
     def score(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """[n, f] float32 to [n] from 0 to 1. BadRequest when the width is not the model's."""

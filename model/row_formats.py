@@ -42,6 +42,11 @@ class Batch:
     def describe(self) -> bool:
         return not len(self.matrix)
 
+    def wants(self, scored: Answer) -> bool:
+        """Whether contributions belong to the answer."""
+        since = self.explain_from
+        return self.explain or (since is not None and bool((scored.scores >= since).any()))
+
 
 @dataclass(frozen=True)
 class Answer:
