@@ -8,9 +8,11 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from embedded.simulator.history import DAYS
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("prepare", "Prepare the database and the functions"),
-    ("history", "Write 90 days of history"),
+    ("history", f"Write {DAYS} days of history"),
     ("lake", "Carry the history to the lake"),
     ("train", "Train the first model"),
     ("deploy", "Deploy the first model"),
