@@ -116,7 +116,7 @@ def test_a_verdict_reaches_the_training_set_and_the_next_score_is_the_new_models
     rows = {row["transaction_id"]: row for row in pq.read_table(io.BytesIO(body)).to_pylist()}
     assert rows[decided]["label"] == 1
     assert rows[decided]["label_source"] == "analyst"
-    assert rows[decided]["split"] in ("train", "validation")
+    assert rows[decided]["split"] in ("train", "validation", "young")
 
     deploy(admin, desk.url, stack, experiment.model_version)
     assert experiment.model_version != former
