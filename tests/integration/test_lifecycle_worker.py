@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -121,7 +122,7 @@ class Desk:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
 
-    def request(self, name: str = "Weekly", **hyperparameters: float) -> str:
+    def request(self, name: str = "Weekly", *, deploy_to: str = "", **hyperparameters: float) -> str:
         now = utc_now()
         asked = TrainingRequest(
             name,
@@ -129,6 +130,8 @@ class Desk:
             now,
             now,
             hyperparameters={"num_round": 20, "max_depth": 3} | hyperparameters,
+            endpoint_name=deploy_to,
+            auto_deploy=bool(deploy_to),
         )
         return self.training.start(asked, actor=ADMIN)
 
@@ -197,23 +200,39 @@ def test_from_request_to_scores_and_back(desk: Desk) -> None:
     with pytest.raises(InvalidData):
         desk.endpoint.score([[0.9, 0.95]])
 
-    second = desk.until(desk.request("Deeper", max_depth=5), ExperimentState.CANDIDATE)
+    trial = f"{desk.settings.endpoint_name}-trial"
+    second = desk.until(desk.request("Deeper", deploy_to=trial, max_depth=5), ExperimentState.CANDIDATE)
     assert second.model_version == "v2"
+    asked = reached(lambda: desk.training.get(second.experiment_id).deployment_id, seconds=60, what=desk.said)
+    beside = desk.deployed(asked)
+    assert (beside.state, beside.endpoint_name, beside.failure) == (DeploymentState.IN_SERVICE, trial, None)
+    elsewhere = Endpoint(runtime=SageMakerRuntime(region=REGION), name=trial)
+    assert elsewhere.score([[0.9, 0.9, 0.9]]).model_version == "v2"
+    assert desk.deployment.current().model_version == "v1"
+    assert desk.endpoint.score([[0.9, 0.9, 0.9]]).model_version == "v1"
+
     assert desk.deployed(desk.deployment.deploy("v2", reason="deeper", actor=ADMIN)).former_version == "v1"
     assert desk.endpoint.score([[0.9, 0.9, 0.9]]).model_version == "v2"
     back = desk.deployed(desk.deployment.roll_back(reason="too many alerts", actor=ADMIN))
     assert (back.state, back.model_version) == (DeploymentState.IN_SERVICE, "v1")
     assert desk.endpoint.score([[0.9, 0.9, 0.9]]).model_version == "v1"
     outcomes = [(a["action"], a["outcome"]) for a in desk.db["audit"].find().sort("at")]
-    assert outcomes == [
+    # Counted, because the end of the second training and its own deployment's request come at about the same time.
+    expected = {
+        ("training.start", "requested"): 2,
+        ("training.end", "candidate"): 2,
+        ("deployment.deploy", "requested"): 3,
+        ("deployment.deploy", "in_service"): 3,
+        ("deployment.rollback", "requested"): 1,
+        ("deployment.rollback", "in_service"): 1,
+    }
+    assert Counter(outcomes) == expected
+    assert [*outcomes[:5], *outcomes[-2:]] == [
         ("training.start", "requested"),
         ("training.end", "candidate"),
         ("deployment.deploy", "requested"),
         ("deployment.deploy", "in_service"),
         ("training.start", "requested"),
-        ("training.end", "candidate"),
-        ("deployment.deploy", "requested"),
-        ("deployment.deploy", "in_service"),
         ("deployment.rollback", "requested"),
         ("deployment.rollback", "in_service"),
     ]
